@@ -1,0 +1,66 @@
+# make demo, test and check need Python >= 3.11, make and a C compiler: the rest is installed into .venv.
+#
+#   PYTHON       the Python that .venv is made from
+#   WORKERS      test processes (a number, or `logical` for one a processor)
+#   ARGS         handed to pytest: make test ARGS="-x"
+#   TORCH_INDEX  where to take torch from, e.g. https://download.pytorch.org/whl/cpu on a machine without a GPU
+PYTHON ?= python3
+WORKERS ?= logical
+ARGS ?=
+TORCH_INDEX ?=
+
+PIP = .venv/bin/python -m pip install --quiet --constraint constraints.txt
+GPU = $(shell nvidia-smi -L 2>/dev/null | grep -m 1 '^GPU' || ls /dev/nvidia[0-9]* 2>/dev/null | head -n 1)
+TORCH_VERSION = $(shell sed -n 's/^torch==//p' constraints.txt)
+PACKAGES = $(foreach d,tritongrad kernels/tritongrad_kernels bench examples,$(if $(wildcard $(d)/*.py),$(d)))
+
+.PHONY: demo test check lint types format gpu venv clean
+
+demo: .venv/.installed
+	.venv/bin/python examples/digits.py
+
+# The interpreter runs kernels as Python, which is what lets coverage see their lines: so also where there is a GPU.
+test: .venv/.installed
+	@.venv/bin/coverage erase
+	OPENBLAS_NUM_THREADS=1 $(if $(GPU),TRITON_INTERPRET=1) .venv/bin/coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@.venv/bin/coverage combine --quiet
+	@.venv/bin/python tests/device_coverage.py
+
+check:
+	@for stage in venv lint types test; do \
+	    start=$$(date +%s); \
+	    $(MAKE) --no-print-directory $$stage || exit 1; \
+	    echo "== $$stage: $$(($$(date +%s) - start)) s"; \
+	done
+
+lint: .venv/.installed
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+
+types: .venv/.installed
+	.venv/bin/mypy $(PACKAGES)
+
+format: .venv/.installed
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+# For a GPU machine that brings its own torch and triton: no .venv, nothing is installed.
+gpu: export PYTHONPATH = .:kernels
+gpu:
+	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m bench
+
+venv: .venv/.installed
+
+# Of two builds of one version pip takes 2.13.0+cpu before 2.13.0, and leaves an installed one alone. So without a GPU
+# the CPU build is what is installed wherever it is offered; with a GPU it is ruled out.
+.venv/.installed: pyproject.toml constraints.txt
+	@echo "installing into .venv (the first time: minutes)"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch)
+	$(PIP) $(if $(TORCH_INDEX),,$(if $(GPU),"torch!=$(TORCH_VERSION)+cpu")) --editable ".[data,cli,bench,demo,dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

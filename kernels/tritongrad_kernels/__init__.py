@@ -1,0 +1,28 @@
+"""Triton kernels on strided arrays: arrays in, arrays out, no graph.
+
+Importing this package decides once, before Triton is first imported, whether kernels are compiled for the GPU or run
+on the CPU in Triton's interpreter. Without a usable GPU, or with `TRITON_INTERPRET=1` in the environment, it is the
+interpreter, repaired by `interpret.py`.
+"""
+
+import os
+import sys
+
+from tritongrad_kernels import memory
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0") or not memory.gpu_is_usable()
+
+if INTERPRETED and os.environ.get("TRITON_INTERPRET", "0") in ("", "0"):
+    if "triton" in sys.modules:
+        raise ImportError(
+            "tritongrad found no GPU and must run Triton's interpreter, but triton was imported before it: "
+            "import tritongrad first, or set TRITON_INTERPRET=1 in the environment."
+        )
+    os.environ["TRITON_INTERPRET"] = "1"
+
+if INTERPRETED:
+    from tritongrad_kernels import interpret
+
+    interpret.install()
+
+memory.DEFAULT_DEVICE = memory.Device("cpu") if INTERPRETED else memory.Device("cuda", 0)

@@ -1,0 +1,232 @@
+"""Array: memory seen through a dtype, a shape, strides and an offset. A view is arithmetic on these five.
+
+Nothing here launches a kernel: what cannot be expressed as a view (reshaping across a gap, a negative step) is a copy
+and lives in `elementwise.py`. Shapes, strides and offsets count elements, never bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tritongrad_kernels import memory
+from tritongrad_kernels.dtypes import dtype, from_numpy
+from tritongrad_kernels.memory import Device, Memory
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of a C-ordered array. An extent of 0 counts as 1, as torch and numpy do."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(extent, 1)
+    return tuple(reversed(strides))
+
+
+def channels_last_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of [N, C, *spatial] stored as [N, *spatial, C]."""
+    order = (0, *range(2, len(shape)), 1)
+    return strides_of_order(shape, order)
+
+
+def strides_of_order(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    """Dense strides for `shape` when memory runs through the axes as listed in `order`, the last one fastest."""
+    packed = contiguous_strides([shape[a] for a in order])
+    strides = [0] * len(shape)
+    for axis, stride in zip(order, packed, strict=True):
+        strides[axis] = stride
+    return tuple(strides)
+
+
+class Array:
+    """A strided n-dimensional array. What kernels read and write; holds no gradient and no graph."""
+
+    __slots__ = ("__weakref__", "dtype", "memory", "offset", "shape", "strides")
+
+    def __init__(
+        self, memory: Memory, dtype: dtype, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0
+    ) -> None:
+        self.memory = memory
+        self.dtype = dtype
+        self.shape = shape
+        self.strides = strides
+        self.offset = offset
+
+    # What a kernel launch asks of an argument.
+    def data_ptr(self) -> int:
+        return self.memory.address + self.offset * self.dtype.itemsize
+
+    @property
+    def device(self) -> Device:
+        return self.memory.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"Array({self.dtype.name}{list(self.shape)}, strides={list(self.strides)}, device={self.device})"
+
+    def has_strides(self, strides: Sequence[int]) -> bool:
+        """Whether elements lie at `strides`; axes of extent 1 do not matter, nor does anything in an empty array."""
+        return self.size == 0 or all(
+            n == 1 or a == b for n, a, b in zip(self.shape, self.strides, strides, strict=True)
+        )
+
+    @property
+    def is_contiguous(self) -> bool:
+        return self.has_strides(contiguous_strides(self.shape))
+
+    @property
+    def is_channels_last(self) -> bool:
+        return self.ndim >= 3 and self.has_strides(channels_last_strides(self.shape))
+
+    def dense_order(self) -> tuple[int, ...] | None:
+        """The axes from slowest to fastest if memory is covered without gaps or overlap, else None."""
+        order = tuple(sorted(range(self.ndim), key=lambda a: (-self.strides[a], self.shape[a] == 1, a)))
+        return order if self.has_strides(strides_of_order(self.shape, order)) else None
+
+    # Views.
+    def view(
+        self, shape: Sequence[int], strides: Sequence[int], offset: int | None = None, dtype: dtype | None = None
+    ) -> Array:
+        """The same memory under another shape and strides; the caller vouches that it stays inside."""
+        return Array(
+            self.memory,
+            dtype or self.dtype,
+            tuple(shape),
+            tuple(strides),
+            self.offset if offset is None else offset,
+        )
+
+    def reshaped(self, shape: Sequence[int]) -> Array | None:
+        """The array under another shape of equal size without a copy, or None where strides do not allow it."""
+        if self.size == 0:
+            return self.view(shape, contiguous_strides(shape))
+        # Walk both shapes from the left, matching groups of axes of equal size; a group of old axes must be one run.
+        strides: list[int] = []
+        old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        i = 0
+        pending = 1  # elements of the current run not yet given to a new axis
+        step = 1
+        for extent in shape:
+            if extent == 1:
+                strides.append(pending * step)
+                continue
+            if pending == 1:
+                pending, step = old[i]
+                i += 1
+            while pending % extent:  # the run must grow by the next old axis, which has to follow it in memory
+                if i == len(old) or step != old[i][0] * old[i][1]:
+                    return None
+                pending, step = pending * old[i][0], old[i][1]
+                i += 1
+            pending //= extent
+            strides.append(pending * step)
+        return self.view(shape, strides)
+
+    def permute(self, axes: Sequence[int]) -> Array:
+        return self.view([self.shape[a] for a in axes], [self.strides[a] for a in axes])
+
+    @property
+    def T(self) -> Array:
+        """The last two axes swapped."""
+        return self.permute((*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+
+    def expand(self, shape: Sequence[int]) -> Array:
+        """Broadcast to `shape` by stride 0. ValueError if an axis that is not 1 would change."""
+        lead = len(shape) - self.ndim
+        if lead < 0 or any(n not in (1, m) for n, m in zip(self.shape, shape[max(lead, 0) :], strict=True)):
+            raise ValueError(f"cannot expand shape {list(self.shape)} to {list(shape)}")
+        strides = [0] * lead + [
+            s if n == m else 0 for n, m, s in zip(self.shape, shape[lead:], self.strides, strict=True)
+        ]
+        return self.view(shape, strides)
+
+    def squeeze(self, axis: int) -> Array:
+        return self.view(_without(self.shape, axis), _without(self.strides, axis))
+
+    def unsqueeze(self, axis: int) -> Array:
+        stride = self.shape[axis] * self.strides[axis] if axis < self.ndim else 1
+        return self.view(
+            (*self.shape[:axis], 1, *self.shape[axis:]), (*self.strides[:axis], stride, *self.strides[axis:])
+        )
+
+    def select(self, axis: int, index: int) -> Array:
+        """The sub-array at `index` of one axis; 0 <= index < extent."""
+        return self.view(
+            _without(self.shape, axis), _without(self.strides, axis), self.offset + index * self.strides[axis]
+        )
+
+    def slice(self, axis: int, start: int, stop: int, step: int = 1) -> Array:
+        """Elements start, start+step, ... before stop of one axis, as Python's `range` gives them.
+
+        A negative step gives negative strides: kernels can read such a view, but it is not handed to users (torch has
+        no such tensors); `elementwise.contiguous` copies it.
+        """
+        extent = len(range(start, stop, step))
+        shape, strides = list(self.shape), list(self.strides)
+        shape[axis], strides[axis] = extent, strides[axis] * step
+        return self.view(shape, strides, self.offset + (start * self.strides[axis] if extent else 0))
+
+    # Host access.
+    def numpy(self) -> np.ndarray:
+        """The elements as a numpy array: sharing memory on the CPU, a copy from a GPU."""
+        raw = memory.read(self.memory)
+        flat = raw[: len(raw) // self.dtype.itemsize * self.dtype.itemsize].view(self.dtype.numpy)
+        return np.lib.stride_tricks.as_strided(
+            flat[self.offset :] if self.size else flat[:0],
+            self.shape,
+            [s * self.dtype.itemsize for s in self.strides],
+        )
+
+
+def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return values[:axis] + values[axis + 1 :]
+
+
+def empty(
+    shape: Sequence[int], dtype: dtype, device: Device | None = None, strides: Sequence[int] | None = None
+) -> Array:
+    """An uninitialised dense array, C-ordered unless dense `strides` say otherwise."""
+    shape = tuple(shape)
+    return Array(
+        memory.allocate(math.prod(shape) * dtype.itemsize, device),
+        dtype,
+        shape,
+        contiguous_strides(shape) if strides is None else tuple(strides),
+    )
+
+
+def empty_like(a: Array, dtype: dtype | None = None) -> Array:
+    """An uninitialised array of the shape of `a` and, where `a` is dense, its memory order."""
+    order = a.dense_order()
+    strides = contiguous_strides(a.shape) if order is None else strides_of_order(a.shape, order)
+    return empty(a.shape, dtype or a.dtype, a.device, strides)
+
+
+def from_host(values: np.ndarray, device: Device | None = None) -> Array:
+    """A C-ordered copy of a numpy array on `device`."""
+    result = empty(values.shape, from_numpy(values.dtype), device)
+    memory.write(result.memory, values)
+    return result
+
+
+def to_device(a: Array, device: Device) -> Array:
+    """A copy of the elements of a dense array on another device, in the same memory order."""
+    assert a.dense_order() is not None
+    result = empty_like(a.view(a.shape, a.strides, 0))
+    target = Array(memory.allocate(a.nbytes, device), a.dtype, a.shape, result.strides)
+    source = a.memory.storage[a.offset * a.dtype.itemsize :][: a.nbytes]
+    target.memory.storage[: a.nbytes].copy_(source)
+    return target

@@ -1,0 +1,129 @@
+"""Matrix products: batched, any transposes through strides, fused bias."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tritongrad_kernels import dtypes, elementwise, reduce
+from tritongrad_kernels.array import Array, contiguous_strides, empty
+from tritongrad_kernels.dtypes import dtype
+from tritongrad_kernels.elementwise import TRITON_TYPE, _offsets, broadcast_shapes
+from tritongrad_kernels.launch import cdiv, launch, tile
+
+# How float32 products are formed: "ieee" exactly as float32 arithmetic does, "tf32x3" nearly so on the tensor cores,
+# "tf32" with 10-bit mantissas. Never left to Triton's default, which is tf32.
+PRECISION = {"highest": "ieee", "high": "tf32x3", "medium": "tf32"}
+precision = "highest"
+
+# Split the inner extent only while there are fewer tiles than this. A property of the shape, never of the GPU at hand,
+# so that the same product has the same bits everywhere.
+FEW_TILES = 128
+
+
+@triton.jit
+def _matmul(
+    A, B, BIAS, OUT, batch_shape, a_batch, b_batch, M, N, K, am, ak, bk, bn, split, batches,
+    PRECISION: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """out[z, b, m, n] = sum over k in slab z of a[b, m, k] b[b, k, n], plus bias[n] unless that is None.
+
+    Shapes  a [..., M, K] and b [..., K, N] through any strides, out [slabs, batch, M, N] contiguous.
+    Grid    one program per slab, batch element and BM x BN tile of the output; tiles walk down 8 rows of tiles before
+            the next column, so that neighbours share operands in the L2 cache.
+    Bytes   read a and b, write out; re-reads of a row or column of tiles hit L2.
+    Source  the tiled product of the Triton tutorials, "Matrix Multiplication".
+    """
+    tiles_m, tiles_n = tl.cdiv(M, BM), tl.cdiv(N, BN)
+    pid = tl.program_id(0).to(tl.int64)
+    tile_id = pid % (tiles_m * tiles_n)
+    batch = (pid // (tiles_m * tiles_n)) % batches
+    z = pid // (tiles_m * tiles_n * batches)
+    group = tile_id // (8 * tiles_n)
+    height = tl.minimum(tiles_m - group * 8, 8)
+    m = (group * 8 + (tile_id % (8 * tiles_n)) % height) * BM + tl.arange(0, BM)
+    n = ((tile_id % (8 * tiles_n)) // height) * BN + tl.arange(0, BN)
+    index = tl.zeros((1,), tl.int64) + batch
+    a_start = tl.sum(_offsets(index, batch_shape, a_batch), 0)
+    b_start = tl.sum(_offsets(index, batch_shape, b_batch), 0)
+    # Rows and columns past the end read the first one instead of a mask: they are never stored.
+    a_row = A + a_start + tl.where(m < M, m, 0)[:, None] * am
+    b_column = B + b_start + tl.where(n < N, n, 0)[None, :] * bn
+    acc = tl.zeros((BM, BN), ACC)
+    end = tl.minimum(z * split + split, K)
+    for start in range(z * split, end, BK):
+        k = start + tl.arange(0, BK).to(tl.int64)
+        inside = k < end
+        k = tl.where(inside, k, 0)
+        a = tl.load(a_row + k[None, :] * ak, mask=inside[None, :], other=0.0)
+        b = tl.load(b_column + k[:, None] * bk, mask=inside[:, None], other=0.0)
+        acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
+    if BIAS is not None:
+        acc += tl.load(BIAS + tl.where(n < N, n, 0))[None, :].to(ACC)
+    place = OUT + ((z * batches + batch) * M + m[:, None]) * N + n[None, :]
+    tl.store(place, acc.to(OUT.dtype.element_ty), mask=(m < M)[:, None] & (n < N)[None, :])
+
+
+def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = None) -> Array:
+    """a [..., M, K] times b [..., K, N], batch axes broadcast, plus bias [N]: contiguous [..., M, N].
+
+    Accumulates in float32 (float64 for float64). `dtype` of the result defaults to that of `a`. Integers, which have
+    no tensor-core product, are multiplied and summed in int64.
+    """
+    dtype = dtype or a.dtype
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    batch_shape = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    if not a.dtype.is_floating_point:
+        return _integer_matmul(a, b, dtype)
+    a, b = a.expand((*batch_shape, m, k)), b.expand((*batch_shape, k, n))
+    acc = dtypes.accumulator(a.dtype)
+    batches = 1
+    for extent in batch_shape:
+        batches *= extent
+    config = tile("matmul", least=16, BM=m, BN=n, BK=k)
+    split = config.pop("SPLIT")
+    tiles = cdiv(m, config["BM"]) * cdiv(n, config["BN"]) * batches
+    slabs = cdiv(k, split) if tiles < FEW_TILES else 1
+    if slabs <= 1:
+        slabs, split = 1, max(k, 1)
+    shape = (*batch_shape, m, n)
+    out = empty(shape if slabs == 1 else (slabs, *shape), dtype if slabs == 1 else acc, a.device)
+    order = contiguous_strides(batch_shape)
+    merged, _, a_batch, b_batch = _merge_batch(batch_shape, order, a.strides[:-2], b.strides[:-2])
+    launch(
+        _matmul,
+        tiles * slabs,
+        a,
+        b,
+        bias if slabs == 1 else None,
+        out,
+        merged,
+        a_batch,
+        b_batch,
+        m,
+        n,
+        k,
+        *a.strides[-2:],
+        *b.strides[-2:],
+        split,
+        batches,
+        PRECISION[precision],
+        TRITON_TYPE[acc],
+        flops=2 * batches * m * n * k,
+        bytes=a.nbytes + b.nbytes + out.nbytes,
+        **config,
+    )
+    if slabs == 1:
+        return out
+    total = reduce.sum(out, (0,), dtype=acc if bias is not None else dtype)
+    return total if bias is None else elementwise.map(elementwise._add, total, bias, dtype=dtype, compute=acc)
+
+
+def _merge_batch(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple:
+    merged, steps = elementwise.merge_axes(shape, *strides)
+    return (merged, *steps)
+
+
+def _integer_matmul(a: Array, b: Array, dtype: dtype) -> Array:
+    product = elementwise.map(elementwise._mul, a.unsqueeze(a.ndim), b.unsqueeze(b.ndim - 2), dtype=dtypes.int64)
+    return reduce.sum(product, (product.ndim - 2,), dtype=dtype)

@@ -1,0 +1,260 @@
+"""Raw memory, and the one door to torch.
+
+torch allocates and frees bytes, copies them between host and device, gives streams and events, and reads `.pth`
+files. It never computes a value here. Every allocation of the project goes through `allocate`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import re
+import zipfile
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from tritongrad_kernels import dtypes
+
+
+class Device:
+    """Where memory lives: `Device("cpu")`, `Device("cuda", 0)`, or `Device("cuda:0")`. Compares by value."""
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: str | Device, index: int | None = None) -> None:
+        if isinstance(type, Device):
+            type, index = type.type, type.index
+        name, _, number = str(type).partition(":")
+        if name not in ("cpu", "cuda") or (number and not number.isdigit()):
+            raise ValueError(f"unknown device {str(type)!r}; expected 'cpu', 'cuda' or 'cuda:N'")
+        self.type = name
+        self.index = int(number) if number else index
+        if name == "cuda" and self.index is None:
+            self.index = 0
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}'" + (f", index={self.index})" if self.index is not None else ")")
+
+    def __str__(self) -> str:
+        return self.type if self.type == "cpu" else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and (self.type, self.index or 0) == (other.type, other.index or 0)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index or 0))
+
+
+DEFAULT_DEVICE = Device("cpu")  # set by the package's __init__
+POISON = False  # tests fill fresh memory with 0xFF: NaN in every float type, -1 or 255 in integers
+
+
+def gpu_is_usable() -> bool:
+    """Whether a CUDA device with a working driver is present."""
+    return torch.cuda.is_available()
+
+
+def gpu_count() -> int:
+    return torch.cuda.device_count() if gpu_is_usable() else 0
+
+
+def gpu_capability(index: int = 0) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(index)
+
+
+def gpu_name(index: int = 0) -> str:
+    return torch.cuda.get_device_name(index)
+
+
+def check_device(device: Device) -> Device:
+    """`device` if memory can be had there; RuntimeError in one sentence otherwise."""
+    if device.type == "cuda" and (DEFAULT_DEVICE.type != "cuda" or (device.index or 0) >= gpu_count()):
+        why = "kernels run in the CPU interpreter" if DEFAULT_DEVICE.type != "cuda" else f"{gpu_count()} GPU(s) found"
+        raise RuntimeError(f"device {device} was asked for but is not available: {why}")
+    return device
+
+
+class Memory:
+    """A block of bytes on one device. `version` counts in-place writes, so that autograd can refuse stale values."""
+
+    __slots__ = ("__weakref__", "address", "device", "nbytes", "storage", "version")
+
+    def __init__(self, storage: torch.Tensor, device: Device) -> None:
+        self.storage = storage
+        self.address = storage.data_ptr()
+        self.nbytes = storage.numel()
+        self.device = device
+        self.version = 0
+
+    @property
+    def host(self) -> np.ndarray:
+        """The bytes as a numpy view; only for memory the CPU can reach. Waits for the GPU to finish writing them."""
+        if DEFAULT_DEVICE.type == "cuda":
+            synchronize()
+        return self.storage.numpy()
+
+
+def allocate(nbytes: int, device: Device | None = None) -> Memory:
+    """`nbytes` of uninitialised memory. On a machine with a GPU, host memory is pinned so that kernels reach it too."""
+    device = check_device(device or DEFAULT_DEVICE)
+    nbytes = max(nbytes, 16)  # an empty array still has an address
+    try:
+        if device.type == "cuda":
+            storage = torch.empty(nbytes, dtype=torch.uint8, device=f"cuda:{device.index}")
+        else:
+            storage = torch.empty(nbytes, dtype=torch.uint8, pin_memory=DEFAULT_DEVICE.type == "cuda")
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        raise MemoryError(f"could not allocate {nbytes:,} bytes on {device}") from error
+    if POISON:
+        storage.fill_(0xFF)
+    return Memory(storage, device)
+
+
+def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
+    """Copy a C-contiguous host array's bytes into `destination` at byte `offset`."""
+    raw = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
+    if not raw.flags.writeable:  # torch refuses to borrow read-only memory
+        raw = raw.copy()
+    if raw.size:
+        destination.storage[offset : offset + raw.size].copy_(torch.from_numpy(raw))
+
+
+def copy(source: Memory, destination: Memory) -> None:
+    """Copy all bytes of `source` to `destination`, which may be on another device."""
+    nbytes = min(source.nbytes, destination.nbytes)
+    destination.storage[:nbytes].copy_(source.storage[:nbytes])
+
+
+def read(source: Memory) -> np.ndarray:
+    """All bytes as a host array: a view of host memory, a copy of device memory."""
+    return source.host if source.device.type == "cpu" else source.storage.cpu().numpy()
+
+
+def synchronize() -> None:
+    """Wait until everything launched so far has finished. Nothing to wait for in the interpreter."""
+    if DEFAULT_DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def on_device(device: Device) -> contextlib.AbstractContextManager[Any]:
+    """Make `device` the current GPU inside the block; nothing to do for one GPU or none."""
+    if device.type == "cpu" or device.index == 0:
+        return _HERE
+    return torch.cuda.device(device.index)
+
+
+_HERE = contextlib.nullcontext()
+
+
+class Timer:
+    """Elapsed device time between `start()` and `stop()`, in seconds; CUDA events on a GPU."""
+
+    def __init__(self) -> None:
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+
+    def start(self) -> None:
+        self._events[0].record()
+
+    def stop(self) -> None:
+        self._events[1].record()
+
+    def seconds(self) -> float:
+        self._events[1].synchronize()
+        return self._events[0].elapsed_time(self._events[1]) / 1e3
+
+
+def peak_bytes() -> int:
+    """The most device memory in use at once since the last `reset_peak_bytes`; 0 without a GPU."""
+    return torch.cuda.max_memory_allocated() if DEFAULT_DEVICE.type == "cuda" else 0
+
+
+def reset_peak_bytes() -> None:
+    if DEFAULT_DEVICE.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def empty_cache() -> None:
+    """Give memory that the allocator keeps for reuse back to the driver."""
+    if DEFAULT_DEVICE.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def load_pth(source: str | os.PathLike[str] | BinaryIO) -> Any:
+    """Read what `torch.save` wrote, refusing anything but plain data; tensors come as numpy arrays.
+
+    Tensors that shared memory still do. Dicts, lists, tuples, sets and what they hold come as themselves, torch.Size as
+    a tuple, torch's dtypes and devices as ours. Raises ValueError naming the file if it is no such file, is damaged,
+    holds code (which is never run) or a tensor that numpy has no array for.
+    """
+    name = (
+        os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "the given file object")
+    )
+    try:
+        _verify_records(source)
+        # weights_only never runs code from the file.
+        value = torch.load(source, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{name} cannot be read as a torch checkpoint: {_reason(error)}") from error
+    return _to_numpy(value, str(name), ())
+
+
+def _verify_records(source: str | os.PathLike[str] | BinaryIO) -> None:
+    """Raise BadZipFile if bytes of a checkpoint's records have changed: `torch.load` does not look at their CRC-32."""
+    start = 0 if isinstance(source, str | os.PathLike) else source.tell()
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            for record in archive.infolist():
+                if record.CRC:  # torch can be told to write none
+                    with archive.open(record) as file:
+                        while file.read(1 << 20):
+                            pass
+    if not isinstance(source, str | os.PathLike):
+        source.seek(start)
+
+
+def _reason(error: Exception) -> str:
+    """torch's paragraphs of advice as one clause."""
+    text = str(error)
+    code = re.search(r"GLOBAL ([\w.]+)", text)
+    if code:
+        return f"it asks to run {code[1]}, and only plain tensors and containers are read"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds something other than plain tensors and containers, or is damaged"
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    return text.split("\n")[0].split(". ")[0] or type(error).__name__
+
+
+def _to_numpy(value: Any, file: str, path: tuple[Any, ...]) -> Any:
+    if isinstance(value, torch.Tensor):
+        where = ".".join(map(str, path)) or "the tensor"
+        if value.layout != torch.strided or value.is_quantized:
+            raise ValueError(f"{file}: {where} is a sparse or quantized tensor, which cannot be read")
+        value = value.detach().contiguous()
+        if value.dtype == torch.bfloat16:
+            return value.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+        try:
+            return value.numpy()
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(f"{file}: {where} has dtype {value.dtype}, which cannot be read") from error
+    if isinstance(value, dict):
+        items = {k: _to_numpy(v, file, (*path, k)) for k, v in value.items()}
+        return items if type(value) is dict else type(value)(items)
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_to_numpy(v, file, (*path, i)) for i, v in enumerate(value))
+    if isinstance(value, torch.dtype | torch.device):
+        try:
+            return (
+                Device(str(value)) if isinstance(value, torch.device) else dtypes.by_name(str(value)[len("torch.") :])
+            )
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+    return value

@@ -1,0 +1,192 @@
+"""Optimiser steps: one launch for all parameters, whatever their number, sizes and settings.
+
+A table in device memory has a row per parameter: where it lives, how long it is, and its hyperparameters. A grid list
+tells each program its parameter and its block of it. Everything a schedule may change lives in the table, so the launch
+itself never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from tritongrad_kernels import dtypes, memory
+from tritongrad_kernels.array import Array, empty
+from tritongrad_kernels.elementwise import TRITON_TYPE
+from tritongrad_kernels.launch import cdiv, launch, tile
+
+
+@triton.jit
+def _block(TABLE, BLOCKS, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
+    """This program's row of the table, its first element, and the parameter's length."""
+    pid = tl.program_id(0).to(tl.int64)
+    row = TABLE + tl.load(BLOCKS + 2 * pid) * COLUMNS
+    return row, tl.load(BLOCKS + 2 * pid + 1) * BLOCK, tl.load(row)
+
+
+@triton.jit
+def _pointer(row, column: tl.constexpr, DTYPE: tl.constexpr):
+    return tl.multiple_of(tl.load(row + column).to(tl.pointer_type(DTYPE)), 16)
+
+
+@triton.jit
+def _sgd(
+    TABLE, BLOCKS, NUMBERS, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, MOMENTUM: tl.constexpr,
+    NESTEROV: tl.constexpr, COPY: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """g = sign grad + decay p;  b = momentum b + rate g;  p -= lr (g + momentum b if NESTEROV else b).
+
+    Without MOMENTUM b is g. rate = 1 - dampening, 1 at the first step; sign = -1 to maximise. COPY (or None) is the
+    dtype of a second copy of the parameter that is written along.
+    Shapes  table rows [length, param, grad, momentum, copy] (int64, addresses), numbers [lr, decay, momentum, rate,
+            sign] a row.
+    Grid    one program per BLOCK elements of a parameter, through BLOCKS [programs, 2] = (row, block).
+    Bytes   read param, grad, momentum; write param, momentum (and copy).
+    Source  Sutskever et al. 2013, in the form of torch.optim.SGD.
+    """
+    row, start, n = _block(TABLE, BLOCKS, 5, BLOCK)
+    numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * 5
+    lr, decay = tl.load(numbers).to(ACC), tl.load(numbers + 1).to(ACC)
+    momentum, rate = tl.load(numbers + 2).to(ACC), tl.load(numbers + 3).to(ACC)
+    sign = tl.load(numbers + 4).to(ACC)
+    i = start + tl.arange(0, BLOCK)
+    mask = i < n
+    param = _pointer(row, 1, PARAM) + i
+    p = tl.load(param, mask=mask, other=0.0).to(ACC)
+    g = tl.load(_pointer(row, 2, GRAD) + i, mask=mask, other=0.0).to(ACC) * sign + decay * p
+    step = g
+    if MOMENTUM:
+        buffer = _pointer(row, 3, PARAM) + i
+        b = momentum * tl.load(buffer, mask=mask, other=0.0).to(ACC) + rate * g
+        tl.store(buffer, b.to(PARAM), mask=mask)
+        step = g + momentum * b if NESTEROV else b
+    p -= lr * step
+    tl.store(param, p.to(PARAM), mask=mask)
+    if COPY is not None:
+        tl.store(_pointer(row, 4, COPY) + i, p.to(COPY), mask=mask)
+
+
+@triton.jit
+def _adam(
+    TABLE, BLOCKS, NUMBERS, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, AMSGRAD: tl.constexpr,
+    COPY: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """g = sign grad + coupled p;  p *= 1 - lr decoupled;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+    p -= lr/(1-b1^t) m / (sqrt(w) / sqrt(1-b2^t) + eps), w = v, or the largest v so far with AMSGRAD.
+
+    `coupled` is Adam's L2 penalty, `decoupled` AdamW's decay; one of them is 0.
+    Shapes  table rows [length, param, grad, m, v, largest v, copy] (int64, addresses), numbers [lr, coupled,
+            decoupled, b1, b2, eps, 1-b1^t, sqrt(1-b2^t), sign] a row.
+    Grid    one program per BLOCK elements of a parameter, through BLOCKS [programs, 2] = (row, block).
+    Bytes   read param, grad, m, v; write param, m, v (and largest v, copy).
+    Source  Kingma and Ba 2015, algorithm 1; Reddi et al. 2018 (AMSGrad); Loshchilov and Hutter 2019 (AdamW).
+    """
+    row, start, n = _block(TABLE, BLOCKS, 7, BLOCK)
+    numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * 9
+    lr, coupled = tl.load(numbers).to(ACC), tl.load(numbers + 1).to(ACC)
+    decoupled, b1 = tl.load(numbers + 2).to(ACC), tl.load(numbers + 3)
+    b2, eps = tl.load(numbers + 4), tl.load(numbers + 5).to(ACC)
+    correction1, root2 = tl.load(numbers + 6), tl.load(numbers + 7).to(ACC)
+    sign = tl.load(numbers + 8).to(ACC)
+    i = start + tl.arange(0, BLOCK)
+    mask = i < n
+    param, first = _pointer(row, 1, PARAM) + i, _pointer(row, 3, PARAM) + i
+    second = _pointer(row, 4, PARAM) + i
+    p = tl.load(param, mask=mask, other=0.0).to(ACC)
+    g = tl.load(_pointer(row, 2, GRAD) + i, mask=mask, other=0.0).to(ACC) * sign + coupled * p
+    p -= lr * decoupled * p
+    m = tl.load(first, mask=mask, other=0.0).to(ACC)
+    m += (1.0 - b1).to(ACC) * (g - m)
+    v = b2.to(ACC) * tl.load(second, mask=mask, other=0.0).to(ACC) + (1.0 - b2).to(ACC) * g * g
+    tl.store(first, m.to(PARAM), mask=mask)
+    tl.store(second, v.to(PARAM), mask=mask)
+    if AMSGRAD:
+        largest = _pointer(row, 5, PARAM) + i
+        v = tl.maximum(v, tl.load(largest, mask=mask, other=0.0).to(ACC))
+        tl.store(largest, v.to(PARAM), mask=mask)
+    p -= (lr / correction1).to(ACC) * m / (tl.sqrt(v) / root2 + eps)
+    tl.store(param, p.to(PARAM), mask=mask)
+    if COPY is not None:
+        tl.store(_pointer(row, 6, COPY) + i, p.to(COPY), mask=mask)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The device tables of one launch: a row of addresses and a row of numbers for each parameter."""
+
+    rows: Array
+    blocks: Array
+    numbers: Array
+    config: dict[str, int]
+    nbytes: int
+
+
+def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[float]]) -> Table:
+    """Tables for parameters given as [param, grad, state ..., copy], each dense and in the same memory order.
+
+    None stands for an array this launch does not touch.
+    """
+    longest = max(row[0].size for row in tensors if row[0] is not None)
+    config = tile("optim", BLOCK=longest)
+    rows, blocks, nbytes = [], [], 0
+    for t, row in enumerate(tensors):
+        param = row[0]
+        assert param is not None
+        rows.append([param.size, *(0 if a is None else a.data_ptr() for a in row)])
+        blocks.append(np.stack(np.broadcast_arrays(t, np.arange(cdiv(param.size, config["BLOCK"]))), 1))
+        nbytes += sum(a.nbytes * (1 if k == 1 else 2) for k, a in enumerate(row) if a is not None)
+    device = param.device
+    return Table(
+        _upload(np.array(rows, np.int64), device),
+        _upload(np.concatenate(blocks).astype(np.int64), device),
+        _upload(np.array(numbers, np.float64), device),
+        config,
+        nbytes,
+    )
+
+
+def _upload(values: np.ndarray, device: memory.Device) -> Array:
+    result = empty(values.shape, dtypes.from_numpy(values.dtype), device)
+    memory.write(result.memory, values)
+    return result
+
+
+def sgd(
+    tables: Table,
+    param: dtypes.dtype,
+    grad: dtypes.dtype,
+    momentum: bool,
+    nesterov: bool,
+    copy: dtypes.dtype | None = None,
+) -> None:
+    """Update every parameter of `tables` in place, as `_sgd` says."""
+    flags = (momentum, nesterov, None if copy is None else TRITON_TYPE[copy])
+    _step(_sgd, tables, param, grad, *flags)
+
+
+def adam(
+    tables: Table, param: dtypes.dtype, grad: dtypes.dtype, amsgrad: bool, copy: dtypes.dtype | None = None
+) -> None:
+    """Update every parameter of `tables` in place, as `_adam` says."""
+    _step(_adam, tables, param, grad, amsgrad, None if copy is None else TRITON_TYPE[copy])
+
+
+def _step(kernel: Any, tables: Table, param: dtypes.dtype, grad: dtypes.dtype, *flags: Any) -> None:
+    launch(
+        kernel,
+        tables.blocks.shape[0],
+        tables.rows,
+        tables.blocks,
+        tables.numbers,
+        TRITON_TYPE[param],
+        TRITON_TYPE[grad],
+        TRITON_TYPE[dtypes.accumulator(param)],
+        *flags,
+        bytes=tables.nbytes,
+        **tables.config,
+    )

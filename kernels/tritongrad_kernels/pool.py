@@ -1,0 +1,308 @@
+"""Pooling of channels-last images. Gradients are gathers: an input pixel collects from the windows that cover it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import triton
+import triton.language as tl
+
+from tritongrad_kernels import dtypes
+from tritongrad_kernels.array import Array, channels_last_strides, empty
+from tritongrad_kernels.conv import Pair
+from tritongrad_kernels.elementwise import TRITON_TYPE, in_order
+from tritongrad_kernels.launch import cdiv, launch, tile
+
+
+@triton.jit
+def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
+    """This program's pixels as (n, row, column), whether they exist, and its channels with their mask."""
+    blocks = tl.cdiv(C, BC)
+    pid = tl.program_id(0).to(tl.int64)
+    pixel = (pid // blocks) * BP + tl.arange(0, BP)
+    inside = pixel < pixels
+    pixel = tl.where(inside, pixel, 0)
+    c = (pid % blocks) * BC + tl.arange(0, BC)
+    n = pixel // (width * height)
+    return n, pixel // width - n * height, pixel % width, pixel, inside, tl.where(c < C, c, 0), c < C
+
+
+@triton.jit
+def _max_pool2d(
+    X, Y, INDEX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr
+):
+    """y[n,p,q,c] = the largest x in the window of (p, q), NaN counting as largest; index = its place in the window.
+
+    Shapes  x [N,H,W,C], y and index [N,P,Q,C]; index r S + s in uint8 or int32. The first of equals wins.
+    Grid    one program per BP output pixels x BC channels.
+    Bytes   read x (window overlap hits L2), write y and index.
+    """
+    n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
+    best = tl.zeros((BP, BC), X.dtype.element_ty)
+    where = tl.full((BP, BC), -1, tl.int32)
+    for rs in range(0, R * S):
+        h = p * SH - PH + (rs // S) * DH
+        w = q * SW - PW + (rs % S) * DW
+        ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
+        start = tl.where(ok, ((n * H + h) * W + w) * C, 0)
+        x = tl.load(X + start[:, None] + c[None, :])
+        # NaN compares unequal to itself; once it is the best, only another NaN may replace it.
+        better = ok[:, None] & ((x > best) | (x != x) | (where < 0))
+        best = tl.where(better, x, best)
+        where = tl.where(better, rs, where)
+    mask = inside[:, None] & c_in[None, :]
+    place = (pixel * C)[:, None] + c[None, :]
+    tl.store(Y + place, best, mask=mask)
+    tl.store(INDEX + place, where.to(INDEX.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _max_pool2d_input_grad(
+    DY, INDEX, DX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW,
+    ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """dx[n,h,w,c] = sum of dy over the windows whose index points at (h, w).
+
+    Grid one program per BP input pixels x BC channels. Bytes: read dy and index, write dx.
+    """
+    n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
+    acc = tl.zeros((BP, BC), ACC)
+    for rs in range(0, R * S):
+        p = h + PH - (rs // S) * DH
+        q = w + PW - (rs % S) * DW
+        ok = inside & (p >= 0) & (q >= 0) & (p % SH == 0) & (q % SW == 0) & (p // SH < P) & (q // SW < Q)
+        start = tl.where(ok, ((n * P + p // SH) * Q + q // SW) * C, 0)[:, None] + c[None, :]
+        hit = ok[:, None] & (tl.load(INDEX + start).to(tl.int32) == rs)
+        acc += tl.load(DY + start, mask=hit, other=0.0).to(ACC)
+    tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+
+
+@triton.jit
+def _max_pool2d_gather(
+    X, INDEX, Y, H, W, C, P, Q, pixels, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr
+):
+    """y[n,p,q,c] = x at the place in the window of (p, q) that index names: the derivative of max pooling along x.
+
+    Grid one program per BP output pixels x BC channels. Bytes: read index and one x each, write y.
+    """
+    n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
+    place = (pixel * C)[:, None] + c[None, :]
+    mask = inside[:, None] & c_in[None, :]
+    rs = tl.load(INDEX + place).to(tl.int64)
+    h = (p * SH - PH)[:, None] + (rs // S) * DH
+    w = (q * SW - PW)[:, None] + (rs % S) * DW
+    x = tl.load(X + ((n[:, None] * H + h) * W + w) * C + c[None, :])
+    tl.store(Y + place, x, mask=mask)
+
+
+@triton.jit
+def _divisor(start_h, start_w, H, W, R, S, PH, PW, COUNT_PAD: tl.constexpr, divisor):
+    """How many elements a window of average pooling divides by."""
+    if divisor is not None:
+        return start_h * 0 + divisor
+    elif COUNT_PAD:  # padding counts, what a rounded-up window has beyond it does not
+        return (tl.minimum(start_h + R, H + PH) - start_h) * (tl.minimum(start_w + S, W + PW) - start_w)
+    else:
+        high = tl.minimum(start_h + R, H) - tl.maximum(start_h, 0)
+        return high * (tl.minimum(start_w + S, W) - tl.maximum(start_w, 0))
+
+
+@triton.jit
+def _avg_pool2d(
+    X, Y, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
+    COUNT_PAD: tl.constexpr, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """y[n,p,q,c] = the mean of x over the window of (p, q). Grid one program per BP output pixels x BC channels."""
+    n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
+    acc = tl.zeros((BP, BC), ACC)
+    for rs in range(0, R * S):
+        h = p * SH - PH + rs // S
+        w = q * SW - PW + rs % S
+        ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
+        start = tl.where(ok, ((n * H + h) * W + w) * C, 0)
+        acc += tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
+    count = _divisor(p * SH - PH, q * SW - PW, H, W, R, S, PH, PW, COUNT_PAD, divisor)
+    y = acc / count.to(ACC)[:, None]
+    tl.store(Y + (pixel * C)[:, None] + c[None, :], y.to(Y.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+
+
+@triton.jit
+def _avg_pool2d_input_grad(
+    DY, DX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
+    COUNT_PAD: tl.constexpr, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """dx[n,h,w,c] = sum over windows (p, q) that cover (h, w) of dy[n,p,q,c] / divisor(p, q)."""
+    n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
+    acc = tl.zeros((BP, BC), ACC)
+    for rs in range(0, R * S):
+        start_h = h - rs // S
+        start_w = w - rs % S
+        p, q = start_h + PH, start_w + PW
+        ok = inside & (p >= 0) & (q >= 0) & (p % SH == 0) & (q % SW == 0) & (p // SH < P) & (q // SW < Q)
+        start = tl.where(ok, ((n * P + p // SH) * Q + q // SW) * C, 0)
+        dy = tl.load(DY + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
+        count = _divisor(start_h, start_w, H, W, R, S, PH, PW, COUNT_PAD, divisor)
+        acc += dy / tl.where(ok, count, 1).to(ACC)[:, None]
+    tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+
+
+@triton.jit
+def _adaptive_avg_pool2d(
+    X, Y, H, W, C, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
+):
+    """y[n,p,q,c] = the mean of x over rows floor(p H/P) .. ceil((p+1) H/P) - 1 and columns likewise.
+
+    R x S bounds the windows. Grid one program per BP output pixels x BC channels.
+    """
+    n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
+    top, bottom = p * H // P, ((p + 1) * H + P - 1) // P
+    left, right = q * W // Q, ((q + 1) * W + Q - 1) // Q
+    acc = tl.zeros((BP, BC), ACC)
+    for rs in range(0, R * S):
+        h, w = top + rs // S, left + rs % S
+        ok = inside & (h < bottom) & (w < right)
+        start = tl.where(ok, ((n * H + h) * W + w) * C, 0)
+        acc += tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
+    y = acc / ((bottom - top) * (right - left)).to(ACC)[:, None]
+    tl.store(Y + (pixel * C)[:, None] + c[None, :], y.to(Y.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+
+
+@triton.jit
+def _adaptive_avg_pool2d_input_grad(
+    DY, DX, H, W, C, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
+):
+    """dx[n,h,w,c] = sum over windows that cover (h, w) of dy / their size; row h is covered by windows
+    floor(h P/H) .. ceil((h+1) P/H) - 1. R x S bounds how many. Grid one program per BP input pixels x BC channels."""
+    n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
+    first_p, last_p = h * P // H, ((h + 1) * P + H - 1) // H
+    first_q, last_q = w * Q // W, ((w + 1) * Q + W - 1) // W
+    acc = tl.zeros((BP, BC), ACC)
+    for rs in range(0, R * S):
+        p, q = first_p + rs // S, first_q + rs % S
+        ok = inside & (p < last_p) & (q < last_q)
+        start = tl.where(ok, ((n * P + p) * Q + q) * C, 0)
+        dy = tl.load(DY + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
+        high = ((p + 1) * H + P - 1) // P - p * H // P
+        wide = ((q + 1) * W + Q - 1) // Q - q * W // Q
+        acc += dy / (high * wide).to(ACC)[:, None]
+    tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+
+
+def pooled_size(size: int, window: int, stride: int, padding: int, dilation: int, ceil: bool) -> int:
+    """Windows along one axis; rounding up never starts a window in the padding after the image, as torch has it."""
+    span = size + 2 * padding - dilation * (window - 1) - 1
+    count = (-(-span // stride) if ceil else span // stride) + 1
+    return count - 1 if ceil and (count - 1) * stride >= size + padding else count
+
+
+def max_pool2d(x: Array, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair) -> tuple[Array, Array]:
+    """Maxima of x [N,C,H,W] over `size` windows, and each one's place in its window."""
+    x = _channels_last(x)
+    shape = (*x.shape[:2], *size)
+    y = _empty_image(shape, x)
+    index = _empty_image(shape, x, dtypes.uint8 if window[0] * window[1] <= 256 else dtypes.int32)
+    grid, numbers, config = _setup(x.shape, shape, shape)
+    nbytes = x.nbytes + y.nbytes + index.nbytes
+    launch(_max_pool2d, grid, x, y, index, *numbers, *window, *stride, *padding, *dilation, bytes=nbytes, **config)
+    return y, index
+
+
+def max_pool2d_input_grad(
+    dy: Array, index: Array, x_shape: Sequence[int], window: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """dy [N,C,P,Q] carried back to where `index` says each maximum came from: [N,C,H,W]."""
+    dy, dx = _channels_last(dy), _empty_image(x_shape, dy)
+    grid, numbers, config = _setup(x_shape, dy.shape, x_shape)
+    nbytes = dy.nbytes + index.nbytes + dx.nbytes
+    geometry = (*window, *stride, *padding, *dilation, _accumulator(dy))
+    launch(_max_pool2d_input_grad, grid, dy, index, dx, *numbers, *geometry, bytes=nbytes, **config)
+    return dx
+
+
+def max_pool2d_gather(
+    x: Array, index: Array, window: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """The elements of x [N,C,H,W] that `index` names: [N,C,P,Q]."""
+    x, y = _channels_last(x), _empty_image(index.shape, x)
+    grid, numbers, config = _setup(x.shape, index.shape, index.shape)
+    nbytes = index.nbytes + 2 * y.nbytes
+    geometry = (window[1], *stride, *padding, *dilation)
+    launch(_max_pool2d_gather, grid, x, index, y, *numbers, *geometry, bytes=nbytes, **config)
+    return y
+
+
+def avg_pool2d(
+    x: Array, size: Pair, window: Pair, stride: Pair, padding: Pair, count_pad: bool, divisor: int | None
+) -> Array:
+    """Means of x [N,C,H,W] over `size` windows."""
+    x = _channels_last(x)
+    y = _empty_image((*x.shape[:2], *size), x)
+    grid, numbers, config = _setup(x.shape, y.shape, y.shape)
+    geometry = (*window, *stride, *padding, divisor, count_pad, _accumulator(x))
+    launch(_avg_pool2d, grid, x, y, *numbers, *geometry, bytes=x.nbytes + y.nbytes, **config)
+    return y
+
+
+def avg_pool2d_input_grad(
+    dy: Array,
+    x_shape: Sequence[int],
+    window: Pair,
+    stride: Pair,
+    padding: Pair,
+    count_pad: bool,
+    divisor: int | None,
+) -> Array:
+    """dy [N,C,P,Q] spread evenly over the windows it was averaged from: [N,C,H,W]."""
+    dy, dx = _channels_last(dy), _empty_image(x_shape, dy)
+    grid, numbers, config = _setup(x_shape, dy.shape, x_shape)
+    geometry = (*window, *stride, *padding, divisor, count_pad, _accumulator(dy))
+    launch(_avg_pool2d_input_grad, grid, dy, dx, *numbers, *geometry, bytes=dy.nbytes + dx.nbytes, **config)
+    return dx
+
+
+def adaptive_avg_pool2d(x: Array, size: Pair) -> Array:
+    """Means of x [N,C,H,W] over a `size` grid of windows that cover it evenly."""
+    x = _channels_last(x)
+    y = _empty_image((*x.shape[:2], *size), x)
+    grid, numbers, config = _setup(x.shape, y.shape, y.shape)
+    windows = [_longest(n, m) for n, m in zip(x.shape[2:], size, strict=True)]
+    nbytes = x.nbytes + y.nbytes
+    launch(_adaptive_avg_pool2d, grid, x, y, *numbers, *windows, _accumulator(x), bytes=nbytes, **config)
+    return y
+
+
+def adaptive_avg_pool2d_input_grad(dy: Array, x_shape: Sequence[int]) -> Array:
+    """dy [N,C,P,Q] spread evenly over the windows it was averaged from: [N,C,H,W]."""
+    dy, dx = _channels_last(dy), _empty_image(x_shape, dy)
+    grid, numbers, config = _setup(x_shape, dy.shape, x_shape)
+    windows = [_longest(m, n) for n, m in zip(x_shape[2:], dy.shape[2:], strict=True)]
+    nbytes = dy.nbytes + dx.nbytes
+    launch(_adaptive_avg_pool2d_input_grad, grid, dy, dx, *numbers, *windows, _accumulator(dy), bytes=nbytes, **config)
+    return dx
+
+
+def _longest(n: int, m: int) -> int:
+    """The longest window when m of them cover n elements evenly."""
+    return max((cdiv((i + 1) * n, m) - i * n // m for i in range(m)), default=0)
+
+
+def _setup(
+    x_shape: Sequence[int], y_shape: Sequence[int], walked: Sequence[int]
+) -> tuple[int, tuple[int, ...], dict[str, int]]:
+    """Grid, the kernels' common size arguments, and tiles for a walk over the pixels of `walked`."""
+    (_, c, h, w), (p, q) = x_shape, y_shape[2:]
+    pixels = walked[0] * walked[2] * walked[3]
+    config = tile("pool", BP=pixels, BC=c)
+    return cdiv(pixels, config["BP"]) * cdiv(c, config["BC"]), (h, w, c, p, q, pixels), config
+
+
+def _channels_last(a: Array) -> Array:
+    return in_order(a, channels_last_strides(a.shape))
+
+
+def _empty_image(shape: Sequence[int], like: Array, dtype: dtypes.dtype | None = None) -> Array:
+    return empty(shape, dtype or like.dtype, like.device, channels_last_strides(shape))
+
+
+def _accumulator(a: Array) -> tl.dtype:
+    return TRITON_TYPE[dtypes.accumulator(a.dtype)]

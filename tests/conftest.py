@@ -1,0 +1,43 @@
+"""Fresh memory holds NaN in every test, and kernel tests run with the device's own tiles and with tiny ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import tritongrad as tg
+from tritongrad_kernels import launch, memory
+
+# Tiles so small that every loop runs more than once and every edge is ragged.
+TINY = {
+    "map": {"BLOCK": 16},
+    "random": {"BLOCK": 16},
+    "reduce": {"KEEP": 4, "FOLD": 8, "CHUNK": 16},
+    "matmul": {"BM": 16, "BN": 16, "BK": 16, "SPLIT": 32},
+    "conv2d": {"BO": 16, "BP": 16, "BC": 16},
+    "conv2d_input_grad": {"BO": 16, "BP": 16, "BC": 16},
+    "conv2d_weight_grad": {"BO": 16, "BP": 16, "BC": 16, "SPLIT": 48},
+    "norm": {"BM": 8, "BC": 4, "CHUNK": 16},
+    "pool": {"BP": 8, "BC": 4},
+    "softmax": {"BM": 2, "BN": 16},
+    "optim": {"BLOCK": 64},
+}
+
+
+@pytest.fixture(autouse=True)
+def _poisoned() -> Iterator[None]:
+    memory.POISON = True
+    tg.manual_seed(0)
+    yield
+    memory.POISON = False
+
+
+@pytest.fixture(params=["tiles", "tiny"])
+def tiles(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test with the device's production tiles, then with tiny ones."""
+    if request.param == "tiles":
+        yield request.param
+    else:
+        with launch.tiles(**TINY):
+            yield request.param

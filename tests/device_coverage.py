@@ -1,0 +1,68 @@
+"""Fail if any statement of a device function was executed by no test.
+
+Without a GPU, Triton's interpreter runs a kernel as Python under its own file name and line numbers, so coverage sees
+its lines. Run after `coverage combine`. There is no way to exempt a line: one that no test reaches should not exist.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import coverage
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNELS = ROOT / "kernels" / "tritongrad_kernels"
+
+
+def is_jit(decorator: ast.expr) -> bool:
+    """True of `jit` and `triton.jit`, called with arguments or not."""
+    name = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return ast.unparse(name).split(".")[-1] == "jit"
+
+
+def device_functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [function for function in functions if any(map(is_jit, function.decorator_list))]
+
+
+def runs_nothing(node: ast.stmt) -> bool:
+    """True of a docstring or other bare constant, and of a declaration without a value."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Global | ast.Nonlocal) or (isinstance(node, ast.AnnAssign) and node.value is None)
+
+
+def statements(function: ast.FunctionDef) -> Iterator[range]:
+    """The lines of each statement in the body; of one that holds others (if, for, while) those before the first."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.stmt) and node is not function and not runs_nothing(node):
+            inner = [child.lineno for child in ast.walk(node) if isinstance(child, ast.stmt) and child is not node]
+            last = min(inner) - 1 if inner else node.end_lineno or node.lineno
+            yield range(node.lineno, max(node.lineno, last) + 1)
+
+
+def main() -> int:
+    report = coverage.Coverage(config_file=str(ROOT / "pyproject.toml"), data_file=str(ROOT / ".coverage"))
+    report.load()
+    functions, total, missed = 0, 0, []
+    for path in sorted(KERNELS.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        executed = set(report.get_data().lines(str(path)) or ())
+        for function in device_functions(ast.parse(source)):
+            functions += 1
+            for lines in sorted(statements(function), key=lambda lines: lines.start):
+                total += 1
+                if executed.isdisjoint(lines):
+                    text = source.splitlines()[lines.start - 1].strip()
+                    missed.append(
+                        f"{path.relative_to(ROOT)}:{lines.start}: no test runs this, in {function.name}: {text}"
+                    )
+    print(
+        *missed, f"device code: {total - len(missed)} of {total} statements of {functions} functions executed", sep="\n"
+    )
+    return 1 if missed or not functions else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Losses."""
+
+from __future__ import annotations
+
+from tritongrad.autograd import is_grad_enabled
+from tritongrad.ops import elementwise as ew
+from tritongrad.ops.movement import permute, reshape
+from tritongrad.ops.reduce import mean, sum
+from tritongrad.ops.softmax import log_softmax
+from tritongrad.tensor import Tensor, differentiable, record
+from tritongrad_kernels import dtypes, elementwise, index
+from tritongrad_kernels import loss as kernel
+
+
+def reduced(loss: Tensor, reduction: str, name: str) -> Tensor:
+    """A loss per element, its mean, or its sum."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
+
+
+def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(x - target)^2, averaged over all elements, summed, or as they are."""
+    if x.shape != target.shape:
+        elementwise_fit = f"input {x.dtype.name}{list(x.shape)} and target {target.dtype.name}{list(target.shape)}"
+        try:
+            elementwise.broadcast_shapes(x.array.shape, target.array.shape)
+        except ValueError:
+            raise RuntimeError(f"mse_loss: {elementwise_fit} do not broadcast together") from None
+    return reduced(ew.square(x - target), reduction, "mse_loss")
+
+
+def cross_entropy(
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-sum_c q_c log softmax(x)_c for logits x [N, C], [C] or [N, C, d1, ...].
+
+    `target` holds class indices [N, d1, ...] (int64; those equal to `ignore_index` are left out) or probabilities of
+    the shape of x. `weight` [C] scales classes; smoothing moves that share of each target to the uniform distribution.
+    The mean is over the weights of the target classes for indices, over rows for probabilities, as in torch.
+    """
+    classes = not target.dtype.is_floating_point
+    _check(x, target, weight, classes, label_smoothing)
+    axis = 0 if x.ndim == 1 else 1
+    outer = target.shape if classes else (*x.shape[:axis], *x.shape[axis + 1 :])
+    count = x.shape[axis]
+    rows = _class_last(x, axis, count)
+    if classes:
+        targets = reshape(target.to(dtypes.int64), (-1,)).contiguous()
+        message = f"cross_entropy: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
+        index.require_range(targets.array, count, message, ignore_index)
+    else:
+        targets = _class_last(target, axis, count)
+    losses = reshape(_row_losses(rows, targets, weight, ignore_index, label_smoothing), outer)
+    if reduction != "mean" or not classes:
+        # Probabilities: the mean is over rows.
+        return reduced(losses, reduction, "cross_entropy")
+    kept = ew.ne(targets, ignore_index)
+    if weight is None:
+        return sum(losses) / sum(kept).to(x.dtype)
+    return sum(losses) / _weight_of(targets, weight, kept)
+
+
+def nll_loss(
+    x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """-x[n, target[n]] weight[target[n]] for log-probabilities x [N, C], reduced as `cross_entropy`."""
+    if x.ndim != 2 or target.shape != x.shape[:1]:
+        raise RuntimeError(f"nll_loss: expected x [N, C] and target [N], got {list(x.shape)} and {list(target.shape)}")
+    count = x.shape[1]
+    message = f"nll_loss: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
+    index.require_range(elementwise.contiguous(target.array), count, message, ignore_index)
+    hot = _one_hot(target, count)
+    scaled = hot.to(x.dtype) if weight is None else hot * reshape(weight, (1, -1))
+    losses = sum(ew.where(hot, -x * scaled, 0.0), 1)
+    if reduction != "mean":
+        return reduced(losses, reduction, "nll_loss")
+    return sum(losses) / sum(scaled)
+
+
+def _one_hot(target: Tensor, count: int) -> Tensor:
+    columns = Tensor(elementwise.iota(count, target.device))
+    return reshape(target, (-1, 1)) == reshape(columns, (1, -1))
+
+
+def _weight_of(targets: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+    """The summed weight of the target classes."""
+    return sum(ew.where(_one_hot(targets, weight.shape[0]) & reshape(kept, (-1, 1)), reshape(weight, (1, -1)), 0.0))
+
+
+def _check(x: Tensor, target: Tensor, weight: Tensor | None, classes: bool, smoothing: float) -> None:
+    described = f"input {x.dtype.name}{list(x.shape)} and target {target.dtype.name}{list(target.shape)}"
+    if x.ndim < 1 or not x.dtype.is_floating_point:
+        raise RuntimeError(f"cross_entropy: expected floating-point logits [N, C, ...], got {described}")
+    if not 0.0 <= smoothing <= 1.0:
+        raise RuntimeError(f"cross_entropy: label_smoothing must be between 0.0 and 1.0, got {smoothing}")
+    axis = 0 if x.ndim == 1 else 1
+    expected = (*x.shape[:axis], *x.shape[axis + 1 :]) if classes else tuple(x.shape)
+    if tuple(target.shape) != expected:
+        raise RuntimeError(f"cross_entropy: expected a target of shape {list(expected)}, got {described}")
+    if weight is not None and (weight.shape != (x.shape[axis],) or weight.dtype is not x.dtype):
+        raise RuntimeError(
+            f"cross_entropy: expected a weight {x.dtype.name}[{x.shape[axis]}], got {weight.dtype.name}{list(weight.shape)}"
+        )
+    if x.device != target.device:
+        raise RuntimeError(f"cross_entropy: input is on {x.device}, target on {target.device}")
+
+
+def _class_last(x: Tensor, axis: int, count: int) -> Tensor:
+    if x.ndim > 2:
+        x = permute(x, (0, *range(2, x.ndim), 1))
+    return reshape(x, (-1, count)) if x.numel() else reshape(x, (0, count))
+
+
+def _row_losses(
+    x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float
+) -> Tensor:
+    """The loss of each row of x [M, C]."""
+    if target.requires_grad or (weight is not None and weight.requires_grad):
+        return _composed(x, target, weight, ignore, smoothing)  # the fused kernel knows no gradient for these
+    logits = elementwise.contiguous(x.array)
+    targets = elementwise.contiguous(target.array)
+    weights = None if weight is None else elementwise.contiguous(weight.array)
+    loss, largest, total = kernel.cross_entropy(logits, targets, weights, ignore, smoothing)
+
+    def gradient(dy: Tensor) -> Tensor:
+        if is_grad_enabled():
+            return differentiable(lambda t: _composed(t, target, weight, ignore, smoothing), [x], dy)[0]
+        dloss = elementwise.contiguous(dy.array)
+        return Tensor(kernel.cross_entropy_grad(dloss, logits, targets, weights, largest, total, ignore, smoothing))
+
+    return record(loss, (x, gradient))
+
+
+def _composed(x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float) -> Tensor:
+    """The same function from operations that can be differentiated any number of times."""
+    count = x.shape[1]
+    if target.ndim == 1:
+        share = _one_hot(target, count).to(x.dtype)
+        kept = reshape(target != ignore, (-1, 1)).to(x.dtype)
+        scaled = share if weight is None else share * reshape(weight, (1, -1))
+        uniform = kept if weight is None else kept * reshape(weight, (1, -1))
+        q = scaled * kept * (1 - smoothing) + uniform * (smoothing / count)
+    else:
+        q = target * (1 - smoothing) + smoothing / count
+        q = q if weight is None else q * reshape(weight, (1, -1))
+    return -sum(q * log_softmax(x, 1), 1)

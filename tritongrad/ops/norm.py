@@ -1,0 +1,140 @@
+"""Batch normalisation, with a ReLU and a residual folded in where wanted."""
+
+from __future__ import annotations
+
+from tritongrad.autograd import is_grad_enabled
+from tritongrad.ops import elementwise as ew
+from tritongrad.ops.movement import reshape
+from tritongrad.ops.reduce import mean as mean_of
+from tritongrad.tensor import Tensor, differentiable, record_joint
+from tritongrad_kernels import dtypes, elementwise
+from tritongrad_kernels import norm as kernel
+from tritongrad_kernels.array import Array, channels_last_strides
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    residual: Tensor | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) weight + bias, per channel of x [N, C, ...].
+
+    In training, mean and variance are the batch's (biased) and running statistics move towards them (unbiased) by
+    `momentum`; otherwise they are the running ones. With `residual` and `relu`, relu(batch_norm(x) + residual) in the
+    same pass. Source: Ioffe and Szegedy 2015.
+    """
+    _check(x, running_mean, running_var, weight, bias, training, residual)
+    rows, channels = x.numel() // max(x.shape[1], 1), x.shape[1]
+    matrix = _rows(x.array, rows, channels)
+    acc = dtypes.accumulator(x.dtype)
+    if training:
+        moving = [None if t is None else t.array for t in (running_mean, running_var)]
+        mean, rstd = kernel.statistics(matrix, *moving, momentum, eps)
+        for t in (running_mean, running_var):
+            if t is not None:
+                t.array.memory.version += 1
+    else:
+        assert running_mean is not None and running_var is not None
+        mean = elementwise.cast(running_mean.array, acc)
+        shifted = elementwise.map(elementwise._add, running_var.array, eps, dtype=acc)
+        rstd = elementwise.map(elementwise._rsqrt, shifted)
+    arrays = [None if t is None else t.array for t in (weight, bias)]
+    other = None if residual is None else _rows(residual.array, rows, channels)
+    y = kernel.normalize(matrix, mean, rstd, *arrays, other, relu)
+    image, y_rows = _image(y, x), y if relu else None
+    inputs = (x, weight, bias, residual)
+
+    def composition(x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+        if training:
+            return _composed(x, None, None, weight, bias, residual, eps, relu)
+        return _composed(x, Tensor(mean), Tensor(rstd), weight, bias, residual, eps, relu)
+
+    def gradient(dy: Tensor, wanted: list[bool]) -> list[Tensor | None]:
+        if is_grad_enabled():
+            return differentiable(composition, inputs, dy)
+        flat = _rows(dy.array, rows, channels)
+        sums = kernel.grad_sums(flat, y_rows, matrix, mean, rstd) if training or wanted[1] or wanted[2] else None
+        used = sums if training else None
+        dx, dresidual = kernel.input_grad(flat, y_rows, matrix, mean, rstd, arrays[0], used, wanted[3])
+        return [
+            Tensor(_image(dx, x)) if wanted[0] else None,
+            Tensor(sums.select(0, 1)) if wanted[1] and sums is not None else None,
+            Tensor(sums.select(0, 0)) if wanted[2] and sums is not None else None,
+            Tensor(_image(dresidual, x)) if dresidual is not None else None,
+        ]
+
+    return record_joint(image, inputs, gradient)
+
+
+def _check(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    residual: Tensor | None,
+) -> None:
+    described = f"{x.dtype.name}{list(x.shape)}"
+    if x.ndim < 2 or not x.dtype.is_floating_point:
+        raise RuntimeError(f"batch_norm: expected a floating-point input [N, C, ...], got {described}")
+    for name, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if t is not None and t.shape != (x.shape[1],):
+            raise RuntimeError(f"batch_norm: expected {name} of shape [{x.shape[1]}] for {described}, got {list(t.shape)}")
+    if residual is not None and (residual.shape != x.shape or residual.dtype is not x.dtype):
+        raise RuntimeError(
+            f"batch_norm: expected a residual {described}, got {residual.dtype.name}{list(residual.shape)}"
+        )
+    if not training and (running_mean is None or running_var is None):
+        raise RuntimeError("batch_norm: running_mean and running_var must be given in evaluation mode")
+    if training and x.numel() // max(x.shape[1], 1) <= 1:
+        raise ValueError(f"batch_norm: expected more than 1 value per channel when training, got input {described}")
+
+
+def _rows(a: Array, rows: int, channels: int) -> Array:
+    """a [N, C, ...] as a contiguous matrix [rows, C], without a copy if it is stored channels-last."""
+    if a.ndim > 2:
+        a = elementwise.in_order(a, channels_last_strides(a.shape))
+        a = a.permute((0, *range(2, a.ndim), 1))
+    return elementwise.reshape(elementwise.contiguous(a), (rows, channels))
+
+
+def _image(a: Array, x: Tensor) -> Array:
+    """A matrix of `_rows` back in the shape of x, channels last."""
+    if x.ndim == 2:
+        return a
+    stacked = elementwise.reshape(a, (x.shape[0], *x.shape[2:], x.shape[1]))
+    return stacked.permute((0, x.ndim - 1, *range(1, x.ndim - 1)))
+
+
+def _composed(
+    x: Tensor,
+    mean: Tensor | None,
+    rstd: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    eps: float,
+    relu: bool,
+) -> Tensor:
+    """The same function from operations that can be differentiated any number of times."""
+    shape = (1, x.shape[1], *(1 for _ in x.shape[2:]))
+    axes = (0, *range(2, x.ndim))
+    if mean is None or rstd is None:
+        centred = x - mean_of(x, axes, keepdim=True)
+        y = centred * ew.rsqrt(mean_of(centred * centred, axes, keepdim=True) + eps)
+    else:
+        y = (x - reshape(mean, shape)) * reshape(rstd, shape)
+    y = y if weight is None else y * reshape(weight, shape)
+    y = y if bias is None else y + reshape(bias, shape)
+    y = y if residual is None else y + residual
+    return ew.relu(y) if relu else y
+

@@ -1,0 +1,113 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from tritongrad.ops.creation import tensor
+from tritongrad.optim.optimizer import Group, Optimizer, dense, matching, written, zeros
+from tritongrad.tensor import Tensor
+from tritongrad_kernels import optim as kernel
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps).
+
+    `weight_decay` is added to the gradient as an L2 penalty; with `amsgrad` v is the largest so far. One launch updates
+    all parameters of a dtype. `working_copies` as for SGD. Source: Kingma and Ba 2015; Reddi et al. 2018.
+    """
+
+    decoupled = False  # whether weight decay bypasses the gradient, as in AdamW
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        name = type(self).__name__
+        if lr < 0 or eps < 0 or weight_decay < 0:
+            raise ValueError(f"{name}: lr {lr}, eps {eps} and weight_decay {weight_decay} must not be negative")
+        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
+            raise ValueError(f"{name}: betas must be in [0, 1), got {betas}")
+        if differentiable:
+            raise ValueError(f"{name}: differentiable=True is not offered; write the update with tensors instead")
+        defaults = {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
+            "foreach": foreach, "capturable": capturable, "differentiable": differentiable, "fused": fused,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+        self.working_copies: dict[Tensor, Tensor] = {}
+
+    def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
+        for (param, grad, amsgrad, copy), same in groupby(sorted(entries, key=self._order), self._kind):
+            rows, numbers = [], []
+            for group, p in same:
+                row, number = self._row(group, p)
+                rows.append(row)
+                numbers.append(number)
+            kernel.adam(kernel.table(rows, numbers), param, grad, amsgrad, copy)
+
+    def _kind(self, entry: tuple[Group, Tensor]) -> tuple:
+        """What one launch must have in common."""
+        group, p = entry
+        assert p.grad is not None
+        copy = self.working_copies.get(p)
+        return p.dtype, p.grad.dtype, group["amsgrad"], None if copy is None else copy.dtype
+
+    def _order(self, entry: tuple[Group, Tensor]) -> tuple:
+        return tuple(getattr(k, "name", str(k)) for k in self._kind(entry))
+
+    def _row(self, group: Group, p: Tensor) -> tuple[list, list[float]]:
+        assert p.grad is not None
+        state = self.state.setdefault(p, {})
+        names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
+        for name in names:
+            if name not in state:
+                state[name] = zeros(p)
+        # The step count is a host number in a tensor, as in torch's state.
+        step = int(state["step"].item()) + 1 if "step" in state else 1
+        state["step"] = tensor(float(step))
+        written(p, *(state[name] for name in names))
+        copy = self.working_copies.get(p)
+        if copy is not None:
+            written(copy)
+        array = dense(p)
+        moments = [matching(state[name].array, array) for name in names]
+        row = [array, matching(p.grad.array, array), *moments, *([None] * (3 - len(moments)))]
+        row.append(None if copy is None else dense(copy))
+        (b1, b2), decay = group["betas"], group["weight_decay"]
+        sign = -1.0 if group["maximize"] else 1.0
+        coupled, decoupled = (0.0, decay) if self.decoupled else (decay, 0.0)
+        numbers = [float(group["lr"]), coupled, decoupled, b1, b2, group["eps"], 1 - b1**step, math.sqrt(1 - b2**step), sign]
+        return row, numbers
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: p *= 1 - lr weight_decay (Loshchilov and Hutter 2019)."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)

@@ -1,0 +1,463 @@
+"""Tensor: an array, and where it came from.
+
+Operators and methods that compute are attached by `tritongrad.ops`, each the very function users can call; what is
+defined here describes a tensor, converts it, or differentiates it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tritongrad import autograd
+from tritongrad_kernels import dtypes, elementwise, index
+from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device
+from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device
+
+# The dtype of tensors made from Python floats; see `set_default_dtype`.
+_default_dtype = dtypes.float32
+
+
+def get_default_dtype() -> dtypes.dtype:
+    """The dtype that Python floats, and functions without a `dtype` argument, take."""
+    return _default_dtype
+
+
+def set_default_dtype(d: dtypes.dtype) -> None:
+    """Make `d`, a floating dtype, the default."""
+    global _default_dtype
+    if not d.is_floating_point:
+        raise TypeError(f"set_default_dtype: only floating-point dtypes can be the default, got {d.name}")
+    _default_dtype = d
+
+
+class Size(tuple):
+    """A shape. Equal to the tuple of its extents."""
+
+    def numel(self) -> int:
+        return math.prod(self)
+
+    def __repr__(self) -> str:
+        return f"tritongrad.Size({list(self)})"
+
+
+class Tensor:
+    """A strided array of numbers that remembers, where a gradient is wanted, the operation it came from."""
+
+    __slots__ = ("__dict__", "__weakref__", "_requires_grad", "array", "grad", "hooks", "node", "output_number")
+
+    # Attached by tritongrad.ops.
+    __add__: Callable[..., Tensor]
+    __radd__: Callable[..., Tensor]
+    __sub__: Callable[..., Tensor]
+    __rsub__: Callable[..., Tensor]
+    __mul__: Callable[..., Tensor]
+    __rmul__: Callable[..., Tensor]
+    __truediv__: Callable[..., Tensor]
+    __rtruediv__: Callable[..., Tensor]
+    __floordiv__: Callable[..., Tensor]
+    __mod__: Callable[..., Tensor]
+    __pow__: Callable[..., Tensor]
+    __rpow__: Callable[..., Tensor]
+    __matmul__: Callable[..., Tensor]
+    __neg__: Callable[..., Tensor]
+    __gt__: Callable[..., Tensor]
+    __ge__: Callable[..., Tensor]
+    __lt__: Callable[..., Tensor]
+    __le__: Callable[..., Tensor]
+    __getitem__: Callable[..., Tensor]
+    sum_to_size: Callable[..., Tensor]
+    to: Callable[..., Tensor]
+    __setitem__: Callable[..., None]
+
+    def __init__(self, array: Array, requires_grad: bool = False) -> None:
+        self.array = array
+        self.node: autograd.Node | None = None
+        self.output_number = 0
+        self._requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self.hooks: list[Callable] | None = None
+
+    # ------------------------------------------------------------------------------------------------ description
+
+    @property
+    def shape(self) -> Size:
+        return Size(self.array.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one extent of it."""
+        return self.shape if dim is None else self.array.shape[self.axis(dim)]
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    def dim(self) -> int:
+        return self.array.ndim
+
+    def numel(self) -> int:
+        return self.array.size
+
+    nelement = numel
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        return self.array.dtype
+
+    @property
+    def device(self) -> Device:
+        return self.array.device
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    def element_size(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements apart neighbours along each axis (or one) lie."""
+        return self.array.strides if dim is None else self.array.strides[self.axis(dim)]
+
+    def storage_offset(self) -> int:
+        return self.array.offset
+
+    def data_ptr(self) -> int:
+        return self.array.data_ptr()
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether memory holds the elements in C order, or in the given `memory_format`."""
+        return self.array.is_channels_last if str(memory_format) == "channels_last" else self.array.is_contiguous
+
+    def axis(self, dim: int) -> int:
+        """`dim` counted from the front; IndexError in torch's words if there is no such axis."""
+        limit = max(self.ndim, 1)
+        if not -limit <= dim < limit:
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})")
+        return dim % limit
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.array.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(len(self)))
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # ------------------------------------------------------------------------------------------------ to the host
+
+    def numpy(self) -> np.ndarray:
+        """The elements as a numpy array, sharing memory on the CPU. bfloat16 comes as ml_dtypes.bfloat16."""
+        if self.requires_grad and autograd.is_grad_enabled():
+            raise RuntimeError(
+                "numpy: can't be called on a tensor that requires grad; use tensor.detach().numpy() instead"
+            )
+        if self.is_cuda:
+            raise TypeError(f"numpy: can't convert a tensor on {self.device}; use tensor.cpu() first")
+        index.settle()
+        return self.array.numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.numpy(), dtype) if not copy else np.array(self.numpy(), dtype)
+
+    def _host(self) -> np.ndarray:
+        index.settle()
+        return self.array.numpy()
+
+    def item(self) -> Any:
+        """The only element as a Python number."""
+        if self.numel() != 1:
+            raise RuntimeError(f"item: a tensor with {self.numel()} elements cannot be converted to a scalar")
+        value = self._host().reshape(-1)[0]
+        return float(value) if self.dtype.is_floating_point else value.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        host = self._host()
+        return host.astype(np.float32).tolist() if self.dtype is dtypes.bfloat16 else host.tolist()
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise RuntimeError(f"Boolean value of a tensor with {self.numel()} elements is ambiguous")
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else format(repr(self), spec)
+
+    def __repr__(self) -> str:
+        host = self._host()
+        if self.dtype in (dtypes.bfloat16, dtypes.float16):
+            host = host.astype(np.float32)
+        body = np.array2string(host, precision=4, separator=", ", prefix="tensor(", threshold=1000)
+        notes = []
+        if self.dtype not in (_default_dtype, dtypes.int64, dtypes.bool_):
+            notes.append(f"dtype={self.dtype}")
+        if self.is_cuda:
+            notes.append(f"device='{self.device}'")
+        if self.node is not None:
+            notes.append(f"grad_fn={self.node}")
+        elif self.requires_grad:
+            notes.append("requires_grad=True")
+        return f"tensor({', '.join([body, *notes])})"
+
+    def __reduce__(self) -> tuple:
+        return (_rebuild, (type(self), np.array(self._host()), self.requires_grad and self.is_leaf))
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        if self.node is not None:
+            raise RuntimeError("deepcopy: only leaf tensors (made by the user) can be copied deeply; detach() first")
+        if id(self) not in memo:
+            copied = self.__class__.__new__(self.__class__)
+            Tensor.__init__(copied, duplicate(self.array), self._requires_grad)
+            if self.grad is not None:
+                copied.grad = Tensor(duplicate(self.grad.array))
+            copied.__dict__.update(self.__dict__)
+            memo[id(self)] = copied
+        return memo[id(self)]
+
+    # -------------------------------------------------------------------------------------------------- gradients
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and not self.dtype.is_floating_point:
+            raise RuntimeError(f"only tensors of floating point dtype can require gradients, not {self.dtype.name}")
+        if not value and self.node is not None:
+            raise RuntimeError("requires_grad can only be turned off for leaf tensors; use detach() for others")
+        self._requires_grad = value
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for gradients of this leaf (or no longer), in place."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None
+
+    @property
+    def grad_fn(self) -> autograd.Node | None:
+        return self.node
+
+    @property
+    def _version(self) -> int:
+        return self.array.memory.version
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without a history."""
+        return Tensor(self.array)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self.array = value.array
+
+    def detach(self) -> Tensor:
+        """The same memory without a history."""
+        return Tensor(self.array)
+
+    def detach_(self) -> Tensor:
+        """Forget this tensor's history, in place."""
+        self.node, self.output_number, self._requires_grad = None, 0, False
+        return self
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add to `.grad` of every leaf this tensor depends on the gradient of it, weighed by `gradient`."""
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Hook:
+        """Call `hook` with the gradient of this tensor whenever one is had; what it returns, if anything, replaces it."""
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: can't register a hook on a tensor that doesn't require gradient")
+        if self.node is not None:
+            hooks = self.node.hooks.setdefault(self.output_number, [])
+        else:
+            hooks = self.hooks = self.hooks if self.hooks is not None else []
+        hooks.append(hook)
+        return Hook(hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this non-leaf in `.grad` as well."""
+        if self.node is not None:
+
+            def keep(g: Tensor) -> None:
+                self.grad = g if self.grad is None else self.grad + g
+
+            self.register_hook(keep)
+
+    # What `autograd` asks of a tensor.
+
+    def result_of(self, node: autograd.Node) -> Tensor:
+        """The tensor that `node` gave, as an input of its own gradient."""
+        assert node.output is not None
+        result = Tensor(node.output, requires_grad=True)
+        result.node = node
+        return result
+
+    def ones_like(self) -> Tensor:
+        return Tensor(elementwise.fill(empty_like(self.array), 1))
+
+    def zeros_like(self) -> Tensor:
+        return Tensor(elementwise.fill(empty_like(self.array), 0))
+
+    def from_numpy_like(self, values: np.ndarray) -> Tensor:
+        """Values as a tensor of this one's shape, dtype, device and requires_grad."""
+        array = from_host(values.reshape(self.shape).astype(self.dtype.numpy), self.device)
+        return Tensor(array, self.requires_grad and self.node is None)
+
+    def fitted(self, shape: tuple[int, ...], dtype: dtypes.dtype, name: str) -> Tensor:
+        """This gradient in the shape and dtype of the input it is for, summed over what that was broadcast along."""
+        g = self
+        if g.array.shape != shape:
+            try:
+                broadcast = elementwise.broadcast_shapes(g.array.shape, shape) == g.array.shape
+            except ValueError:
+                broadcast = False
+            if not broadcast:
+                raise RuntimeError(
+                    f"{name}: backward gave a gradient of shape {list(g.shape)} for an input of shape {list(shape)}"
+                )
+            g = g.sum_to_size(shape)
+        return g if g.dtype is dtype else g.to(dtype)
+
+    def own(self, leaf: Tensor, shared: bool) -> Tensor:
+        """This gradient as the leaf's own: dense, and in memory nobody else writes to."""
+        g = self.detach()
+        if shared or g.array.dense_order() is None or g.array.size * g.itemsize < g.array.memory.nbytes - 16:
+            g = Tensor(elementwise.copy_into(g.array, empty_like(leaf.array)))
+        return g
+
+
+class Hook:
+    """A registered hook, which `remove()` takes away again."""
+
+    def __init__(self, hooks: list[Callable], hook: Callable) -> None:
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        if self._hook in self._hooks:
+            self._hooks.remove(self._hook)
+
+
+def _rebuild(cls: type, values: np.ndarray, requires_grad: bool) -> Tensor:
+    result = cls.__new__(cls)
+    Tensor.__init__(result, from_host(values), requires_grad)
+    return result
+
+
+def duplicate(a: Array) -> Array:
+    """A copy that keeps a dense array's memory order."""
+    return elementwise.copy_into(a, empty_like(a))
+
+
+# --------------------------------------------------------------------------------------------------------- recording
+
+
+def record(y: Array, *edges: autograd.Edge) -> Tensor:
+    """`y` as a tensor computed from each edge's tensor, with the function that gives that tensor's gradient.
+
+    The function takes the gradient of `y` (or that, and `y`) and gives a Tensor; written in differentiable operations,
+    it can be differentiated again. It must not hold the result: a second parameter receives it.
+    """
+    return autograd.bind(Tensor(y), autograd.node_of(edges))
+
+
+def record_joint(
+    y: Array, inputs: Sequence[Tensor | None], function: Callable[[Tensor, list[bool]], Sequence[Tensor | None]]
+) -> Tensor:
+    """As `record`, for gradients that one computation gives together."""
+    return autograd.bind(Tensor(y), autograd.joint_node(inputs, function))
+
+
+def record_inplace(x: Tensor, write: Callable[[], object], *edges: autograd.Edge) -> Tensor:
+    """`write` new values into the memory of `x`, which becomes the result of the operation."""
+    if autograd.is_grad_enabled() and x.requires_grad and x.is_leaf:
+        raise RuntimeError("a leaf tensor that requires grad is being used in an in-place operation")
+    if x.array.size > 1 and 0 in [s for n, s in zip(x.array.shape, x.array.strides, strict=True) if n > 1]:
+        raise RuntimeError("an in-place operation would write one memory location several times: clone() the tensor")
+    node = autograd.node_of(edges)  # notes versions before the write, so that inputs it destroys are refused later
+    if node is not None and "view_of" in x.__dict__:
+        raise RuntimeError(
+            f"an in-place operation on a view cannot be recorded: clone() the view of shape {list(x.shape)} first, "
+            f"or write under no_grad()"
+        )
+    write()
+    x.array.memory.version += 1
+    return autograd.bind(x, node)
+
+
+def differentiable(composition: Callable[..., Tensor], inputs: Sequence[Tensor | None], dy: Tensor) -> list:
+    """The gradients of a composition of differentiable operations, recorded so that they can be differentiated again.
+
+    For fused operations: their own backward kernels have no second derivative.
+    """
+    # Each input gets an identity of its own, so that one input's dependence on another does not count twice.
+    aliases = [None if t is None else record(t.array, (t, lambda g: g)) for t in inputs]
+    wanted = [t for t in aliases if t is not None and t.requires_grad]
+    with autograd.enable_grad():
+        found = iter(autograd.grad(composition(*aliases), wanted, dy, create_graph=True, allow_unused=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in aliases]
+
+
+def as_device(device: Any) -> Device | None:
+    """A Device from what users pass: None, "cuda", "cuda:1", an index, a Device; RuntimeError if it is not there."""
+    if device is None:
+        return None
+    return check_device(Device("cuda", device) if isinstance(device, int) else Device(device))
+
+
+__all__ = [
+    "DEFAULT_DEVICE",
+    "Hook",
+    "Size",
+    "Tensor",
+    "as_device",
+    "differentiable",
+    "duplicate",
+    "empty",
+    "get_default_dtype",
+    "record",
+    "record_inplace",
+    "record_joint",
+    "set_default_dtype",
+    "to_device",
+]
