@@ -572,16 +572,15 @@ def _differences(function: Callable, inputs: list, k: int, o: int, eps: float) -
 
 
 def gradgradcheck(function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3) -> bool:
-    """`gradcheck` of the gradient itself: of sum(outputs * cos(i)) for all inputs, i numbering elements."""
-    wanted = [t for t in _list(inputs) or () if t.requires_grad]
+    """`gradcheck` of the gradients of sum(outputs * cos(i)) for all inputs that require grad, i numbering elements."""
+    given = _list(inputs) or []
 
     def gradient(*at: Any) -> tuple:
-        at = tuple(t if t.requires_grad or not w.requires_grad else t.requires_grad_() for t, w in zip(at, inputs, strict=True))
+        leaves = [t.requires_grad_() if w.requires_grad and t.is_leaf else t for t, w in zip(at, given, strict=True)]
         with enable_grad():
-            outputs = [t for t in _list(function(*at)) or () if t.requires_grad]
+            outputs = [t for t in _list(function(*leaves)) or [] if t.requires_grad]
             weights = [t.from_numpy_like(np.cos(np.arange(t.numel()))) for t in outputs]
-            chosen = [t for t, w in zip(at, inputs, strict=True) if w.requires_grad]
-            return grad(outputs, chosen, weights, create_graph=True, materialize_grads=True)
+            wanted = [t for t, w in zip(leaves, given, strict=True) if w.requires_grad]
+            return grad(outputs, wanted, weights, create_graph=True, materialize_grads=True)
 
-    assert wanted
-    return gradcheck(gradient, inputs, eps, atol, rtol)
+    return gradcheck(gradient, given, eps, atol, rtol)

@@ -16,7 +16,7 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes, matmul, reduce
 from tritongrad_kernels.array import Array, channels_last_strides, empty
-from tritongrad_kernels.elementwise import TRITON_TYPE, in_order
+from tritongrad_kernels.elementwise import TRITON_TYPE, contiguous, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
 
 
@@ -130,7 +130,10 @@ def _conv2d_input_grad(
         p = p0 - a * (STEP_H * DH // SH)
         q = q0 - b * (STEP_W * DW // SW)
         ok = inside & (p >= 0) & (p < P) & (q >= 0) & (q < Q)
-        start = tl.where(ok, ((n * P + p) * Q + q) * (O * GROUPS), 0) + g * O
+        # Clamped by coordinate: Triton 3.6 fails to lay out a value used both as the mask and in the address.
+        p = tl.minimum(tl.maximum(p, 0), P - 1)
+        q = tl.minimum(tl.maximum(q, 0), Q - 1)
+        start = ((tl.minimum(n, N - 1) * P + p) * Q + q) * (O * GROUPS) + g * O
         dy = tl.load(DY + start[:, None] + o[None, :], mask=ok[:, None] & o_in[None, :], other=0.0)
         rs = (r0 + a * STEP_H) * S + s0 + b * STEP_W
         weight = W + ((g * O + o) * (R * S) + rs)[:, None] * C + c[None, :]
@@ -202,6 +205,7 @@ def conv2d(
 ) -> Array:
     """Cross-correlate x [N,C,H,W] with weight [O,C/groups,R,S] (+ bias [O]) into channels-last [N,O,P,Q]."""
     x, weight = _channels_last(x), _channels_last(weight)
+    bias = None if bias is None else contiguous(bias)
     (n, channels, h, w), (o, c, r, s) = x.shape, weight.shape
     p = output_size(h, r, stride[0], padding[0], dilation[0])
     q = output_size(w, s, stride[1], padding[1], dilation[1])

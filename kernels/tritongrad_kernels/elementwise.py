@@ -98,7 +98,9 @@ def _tanh(x):
     e = tl.exp(-2.0 * tl.abs(x))
     far = (1.0 - e) / (1.0 + e)
     q = x * x
-    near = x * (1.0 + q * (-1.0 / 3 + q * (2.0 / 15 + q * (-17.0 / 315 + q * (62.0 / 2835 - q * 1382.0 / 155925)))))
+    tail = 6404582.0 / 10854718875 - q * (443861162.0 / 1856156927625)  # x^19: the last that float64 can feel
+    tail = -1382.0 / 155925 + q * (21844.0 / 6081075 + q * (-929569.0 / 638512875 + q * tail))
+    near = x * (1.0 + q * (-1.0 / 3 + q * (2.0 / 15 + q * (-17.0 / 315 + q * (62.0 / 2835 + q * tail)))))
     return tl.where(q < 0.04, near, tl.where(x < 0, -far, far))
 
 
@@ -145,8 +147,9 @@ def _div(x, y):
 @triton.jit
 def _floor_divide_float(x, y):
     """floor(x / y) from the exact remainder, as Python's `//` defines it."""
-    r = _remainder_float(x, y)
+    r = x % y
     q = (x - r) / y
+    q -= ((r != 0) & ((r < 0) != (y < 0))).to(q.dtype)  # C's remainder has the sign of x: the quotient was cut towards 0
     whole = tl.floor(q)
     whole += (q - whole > 0.5).to(q.dtype)  # x - r is a multiple of y up to rounding: take the nearest integer
     return tl.where(y == 0, x / y, whole)
@@ -187,7 +190,7 @@ def _pow_float(x, y):
     odd = whole & (tl.floor(b * 0.5) * 2.0 != b)
     signed = tl.where(whole, tl.where(odd, -size, size), float("nan"))
     negative = (a < 0) & (tl.abs(a) < float("inf")) & (tl.abs(b) < float("inf"))
-    power = tl.where(negative, signed, tl.where((a < 0) & odd, -size, size))
+    power = tl.where(negative, signed, tl.where(((a < 0) | (1.0 / a == -float("inf"))) & odd, -size, size))
     one = (b == 0) | (a == 1) | ((a == -1) & (tl.abs(b) == float("inf")))
     return tl.where(one, 1.0, power).to(x.dtype)
 

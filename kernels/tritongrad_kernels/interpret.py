@@ -8,6 +8,7 @@ imports torch: a kernel argument is anything with `.data_ptr()` (an address in t
 Choices that define results, where a GPU would leave them open:
 - bfloat16 arithmetic is float32 arithmetic rounded to nearest even after each operation. `tl.sum` and `tl.cumsum` of
   bfloat16 accumulate in float32 and round once.
+- `tl.sum` of floats adds the second half of the axis to the first, and again, whatever the layout of the block.
 - A generic `tl.reduce` combines neighbours, (0, 1), (2, 3), ..., then neighbours of the results: a balanced tree that
   keeps operand order. A generic `tl.associative_scan` doubles its reach: element i takes i-1, then i-2, then i-4, ...
 - Python floats passed to a kernel become float32 scalars, as compiled code receives them.
@@ -502,7 +503,8 @@ class _Builder:
             left, right = to_tf32(left), to_tf32(right)
         # Only these two types go through BLAS; float64 holds every sum of int8 products exactly.
         wide = np.float32 if acc.data.dtype in (np.float16, np.float32) else np.float64
-        out = np.matmul(left.astype(wide, copy=False), right.astype(wide, copy=False))
+        # C order always: BLAS sums a transposed operand in another order.
+        out = np.matmul(np.ascontiguousarray(left, wide), np.ascontiguousarray(right, wide))
         out += acc.data
         return Handle(out.astype(acc.data.dtype, copy=False), acc.dtype.scalar)
 
@@ -685,8 +687,26 @@ def _descriptor_box(descriptor: Any, indices: list[Handle]) -> tuple[Box, tuple[
 
 # ---- reductions and scans ----
 
+
+def _sum(data: np.ndarray, axis: int | None, keepdims: bool) -> np.ndarray:
+    """The sum by halves: 0 .. n/2-1 added to n/2 .. n-1, and again. Floats thus get a tree's accuracy, and an order
+    that does not depend on how numpy happens to hold the block."""
+    if data.dtype.kind != "f":
+        return np.sum(data, axis=axis, keepdims=keepdims)
+    rank = data.ndim
+    if axis is None:
+        data, axis = data.reshape(-1), 0
+    while data.shape[axis] > 1:
+        half = data.shape[axis] // 2
+        low, high = (slice(None),) * axis + (slice(0, half),), (slice(None),) * axis + (slice(half, None),)
+        data = data[low] + data[high]
+    if not keepdims:
+        return data.squeeze(axis)
+    return data.reshape((1,) * rank) if data.ndim != rank else data
+
+
 _REDUCTIONS: dict[Any, Callable] = {
-    tl.standard._sum_combine: np.sum,
+    tl.standard._sum_combine: _sum,
     tl.standard._elementwise_max: np.fmax.reduce,
     tl.standard._elementwise_min: np.fmin.reduce,
 }

@@ -43,7 +43,7 @@ def _from_probabilities(TARGET, WEIGHT, row, n, n_in, N, ignore, smoothing, ACC:
 
 @triton.jit
 def _cross_entropy(
-    X, TARGET, WEIGHT, LOSS, LARGEST, TOTAL, M, N, ignore, smoothing,
+    X, TARGET, WEIGHT, LOSS, LARGEST, TOTAL, M, N, ignore, smoothing: tl.float64,
     target: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """loss[m] = sum_c q_c (log total - (x_c - largest)), largest = max x, total = sum exp(x - largest) over row m.
@@ -51,6 +51,7 @@ def _cross_entropy(
     Shapes  x [M, N]; loss, largest, total [M]. Grid one program per BM rows.
     Bytes   read x once (twice where a row exceeds BN: the second read hits L2).
     """
+    smoothing = smoothing.to(ACC)
     row, inside = _rows(M, BM)
     largest, total = _max_and_sum(X, row, N, ACC, BM, BN)
     loss = tl.zeros((BM,), ACC)
@@ -69,10 +70,11 @@ def _cross_entropy(
 
 @triton.jit
 def _cross_entropy_grad(
-    DLOSS, X, TARGET, WEIGHT, LARGEST, TOTAL, DX, M, N, ignore, smoothing,
+    DLOSS, X, TARGET, WEIGHT, LARGEST, TOTAL, DX, M, N, ignore, smoothing: tl.float64,
     target: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """dx = dloss (exp(x - largest) / total sum_c q_c - q). Grid one program per BM rows. Bytes: read x, write dx."""
+    smoothing = smoothing.to(ACC)
     row, inside = _rows(M, BM)
     dloss = tl.load(DLOSS + row).to(ACC)
     largest, total = tl.load(LARGEST + row), tl.load(TOTAL + row)

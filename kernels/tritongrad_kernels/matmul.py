@@ -76,6 +76,7 @@ def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = 
     if not a.dtype.is_floating_point:
         return _integer_matmul(a, b, dtype)
     a, b = a.expand((*batch_shape, m, k)), b.expand((*batch_shape, k, n))
+    bias = None if bias is None else elementwise.contiguous(bias)
     acc = dtypes.accumulator(a.dtype)
     batches = 1
     for extent in batch_shape:

@@ -11,7 +11,7 @@ import os
 import pickle
 import re
 import zipfile
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
@@ -183,16 +183,17 @@ def empty_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def load_pth(source: str | os.PathLike[str] | BinaryIO) -> Any:
+def load_pth(source: str | os.PathLike[str] | IO[bytes]) -> Any:
     """Read what `torch.save` wrote, refusing anything but plain data; tensors come as numpy arrays.
 
     Tensors that shared memory still do. Dicts, lists, tuples, sets and what they hold come as themselves, torch.Size as
     a tuple, torch's dtypes and devices as ours. Raises ValueError naming the file if it is no such file, is damaged,
     holds code (which is never run) or a tensor that numpy has no array for.
     """
-    name = (
-        os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "the given file object")
-    )
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            return load_pth(file)
+    name = str(getattr(source, "name", "the given file object"))
     try:
         _verify_records(source)
         # weights_only never runs code from the file.
@@ -201,21 +202,26 @@ def load_pth(source: str | os.PathLike[str] | BinaryIO) -> Any:
         raise
     except Exception as error:
         raise ValueError(f"{name} cannot be read as a torch checkpoint: {_reason(error)}") from error
-    return _to_numpy(value, str(name), ())
+    return _to_numpy(value, name, ())
 
 
-def _verify_records(source: str | os.PathLike[str] | BinaryIO) -> None:
+def _verify_records(source: IO[bytes]) -> None:
     """Raise BadZipFile if bytes of a checkpoint's records have changed: `torch.load` does not look at their CRC-32."""
-    start = 0 if isinstance(source, str | os.PathLike) else source.tell()
-    if zipfile.is_zipfile(source):
+    start = source.tell()
+    zipped = source.read(4) == b"PK\x03\x04"
+    source.seek(start)
+    if zipped:
         with zipfile.ZipFile(source) as archive:
-            for record in archive.infolist():
-                if record.CRC:  # torch can be told to write none
+            records = archive.infolist()
+            written = any(record.CRC for record in records)  # torch can be told to write none
+            for record in records:
+                if record.external_attr & 0x10 and not record.is_dir():  # torch would leave its tensor uninitialised
+                    raise zipfile.BadZipFile(f"record {record.filename!r} is marked as a folder")
+                if written:
                     with archive.open(record) as file:
                         while file.read(1 << 20):
                             pass
-    if not isinstance(source, str | os.PathLike):
-        source.seek(start)
+    source.seek(start)
 
 
 def _reason(error: Exception) -> str:
@@ -228,7 +234,7 @@ def _reason(error: Exception) -> str:
         return "it holds something other than plain tensors and containers, or is damaged"
     if isinstance(error, EOFError):
         return "it ends too early"
-    return text.split("\n")[0].split(". ")[0] or type(error).__name__
+    return text.split("\n")[0].split(". ")[0][:200] or type(error).__name__
 
 
 def _to_numpy(value: Any, file: str, path: tuple[Any, ...]) -> Any:

@@ -1,8 +1,8 @@
 """Batch normalisation over [rows, channels]: images as stored channels-last, or plain matrices.
 
 A ReLU and the addition of a residual are folded into the apply pass and its gradient.
-Statistics are two-stage: each chunk of rows takes its mean and squared deviations about its own first row, which
-loses nothing however far the mean is from zero; a second launch merges chunks in order.
+Statistics are two-stage: each chunk of rows takes its mean and squared deviations, which loses nothing however far the
+mean is from zero; a second launch merges chunks in order.
 """
 
 from __future__ import annotations
@@ -36,30 +36,32 @@ def _moments(X, MOMENTS, M, C, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: t
 
     Shapes  x [M, C], moments [chunks, 2, C]. Grid one program per chunk and BC channels.
     Bytes   read x once.
-    Source  shifted data, Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance".
+    Source  Welford 1962 in each lane, on data shifted by the chunk's first row: neither a mean far from zero nor an
+            outlier costs digits; lanes are merged as Chan, Golub and LeVeque 1983.
     """
     z, c, c_in = _tile(M, C, BM, BC)
     start, end = z * chunk, tl.minimum(z * chunk + chunk, M)
     shift = tl.load(X + start * C + c).to(ACC)
-    total = tl.zeros((BM, BC), ACC)
+    mean = tl.zeros((BM, BC), ACC)
     squares = tl.zeros((BM, BC), ACC)
     for first in range(start, end, BM):
         m = first + tl.arange(0, BM)
         inside = m < end
         place = tl.where(inside, m, start)[:, None] * C + c[None, :]
-        # Rows past the end repeat the chunk's first row: a deviation of exactly 0.
-        d = tl.load(X + place).to(ACC) - shift[None, :]
-        total += d
-        squares += d * d
-    rows = (end - start).to(ACC)
-    s = tl.sum(total, 0)
-    tl.store(MOMENTS + z * 2 * C + c, shift + s / rows, mask=c_in)
-    tl.store(MOMENTS + (z * 2 + 1) * C + c, tl.sum(squares, 0) - s * (s / rows), mask=c_in)
+        d = tl.where(inside[:, None], tl.load(X + place).to(ACC) - shift[None, :] - mean, 0.0)
+        step = d * (1.0 / ((m[:, None] - start) // BM + 1).to(ACC))
+        mean += step
+        squares += d * (d - step)
+    rows = ((end - start - tl.arange(0, BM) + BM - 1) // BM).to(ACC)
+    centre = tl.sum(rows[:, None] * mean, 0) / (end - start).to(ACC)
+    d = mean - centre[None, :]
+    tl.store(MOMENTS + z * 2 * C + c, shift + centre, mask=c_in)
+    tl.store(MOMENTS + (z * 2 + 1) * C + c, tl.sum(squares + rows[:, None] * d * d, 0), mask=c_in)
 
 
 @triton.jit
 def _statistics(
-    MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, M, C, chunk, eps, momentum,
+    MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, M, C, chunk, eps: tl.float64, momentum: tl.float64,
     ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Merge the chunks of `_moments` in order into mean [C] and rstd = 1 / sqrt(var + eps) [C], and move the running
@@ -86,8 +88,9 @@ def _statistics(
         total += tl.where((z < chunks)[:, None], squares + rows[:, None] * d * d, 0.0)
     squares = tl.maximum(tl.sum(total, 0), 0.0, propagate_nan=tl.PropagateNan.ALL)
     tl.store(MEAN + c, mean, mask=c_in)
-    tl.store(RSTD + c, 1.0 / tl.sqrt(squares / M + eps), mask=c_in)
+    tl.store(RSTD + c, 1.0 / tl.sqrt(squares / M + eps.to(ACC)), mask=c_in)
     if RUNNING_MEAN is not None:
+        momentum = momentum.to(ACC)
         old = tl.load(RUNNING_MEAN + c).to(ACC)
         new = (1.0 - momentum) * old + momentum * mean
         tl.store(RUNNING_MEAN + c, new.to(RUNNING_MEAN.dtype.element_ty), mask=c_in)

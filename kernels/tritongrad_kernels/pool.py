@@ -38,7 +38,7 @@ def _max_pool2d(
     Bytes   read x (window overlap hits L2), write y and index.
     """
     n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
-    best = tl.zeros((BP, BC), X.dtype.element_ty)
+    best = tl.full((BP, BC), -float("inf"), X.dtype.element_ty)  # stays, with index -1, where all taps are padding
     where = tl.full((BP, BC), -1, tl.int32)
     for rs in range(0, R * S):
         h = p * SH - PH + (rs // S) * DH
@@ -91,7 +91,9 @@ def _max_pool2d_gather(
     rs = tl.load(INDEX + place).to(tl.int64)
     h = (p * SH - PH)[:, None] + (rs // S) * DH
     w = (q * SW - PW)[:, None] + (rs % S) * DW
-    x = tl.load(X + ((n[:, None] * H + h) * W + w) * C + c[None, :])
+    ok = (h >= 0) & (h < H) & (w >= 0) & (w < W)
+    x = tl.load(X + tl.where(ok, ((n[:, None] * H + h) * W + w) * C, 0) + c[None, :])
+    x = tl.where(ok, x, 0)
     tl.store(Y + place, x, mask=mask)
 
 
@@ -200,7 +202,7 @@ def max_pool2d(x: Array, size: Pair, window: Pair, stride: Pair, padding: Pair, 
     x = _channels_last(x)
     shape = (*x.shape[:2], *size)
     y = _empty_image(shape, x)
-    index = _empty_image(shape, x, dtypes.uint8 if window[0] * window[1] <= 256 else dtypes.int32)
+    index = _empty_image(shape, x, dtypes.uint8 if window[0] * window[1] < 256 else dtypes.int32)
     grid, numbers, config = _setup(x.shape, shape, shape)
     nbytes = x.nbytes + y.nbytes + index.nbytes
     launch(_max_pool2d, grid, x, y, index, *numbers, *window, *stride, *padding, *dilation, bytes=nbytes, **config)

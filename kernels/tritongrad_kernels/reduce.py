@@ -8,7 +8,6 @@ Axes are walked in logical order, so strides never change a bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import triton
 import triton.language as tl
@@ -23,7 +22,7 @@ from tritongrad_kernels.launch import cdiv, launch, tile
 @triton.jit
 def _tile_position(n_keep, n_fold, chunk, KEEP: tl.constexpr):
     """What this program does: its kept elements, and the start and end of its chunk of the folded extent."""
-    chunks = tl.cdiv(n_fold, chunk)
+    chunks = tl.maximum(tl.cdiv(n_fold, chunk), 1)
     pid = tl.program_id(0).to(tl.int64)
     z = pid % chunks
     keep = (pid // chunks) * KEEP + tl.arange(0, KEEP)
@@ -74,9 +73,9 @@ def _smaller(x, i, y, j):
 @triton.jit
 def _extreme(
     X, INDEX, OUT, WHERE, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold, chunk,
-    better: tl.constexpr, ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
+    LARGEST: tl.constexpr, ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
-    """out[z, k] = the best of x[k, f] over f in chunk z by `better`, where[z, k] = its f.
+    """out[z, k] = the largest (or smallest) of x[k, f] over f in chunk z, where[z, k] = its f.
 
     Shapes  x [kept, folded] through two lists of strides; INDEX, of the same layout, holds each element's own index,
             or is None where that is f itself; out and where [chunks, kept] contiguous.
@@ -99,16 +98,22 @@ def _extreme(
         index = tl.zeros((KEEP, FOLD), tl.int64) + fold[None, :]
         if INDEX is not None:
             index = tl.load(INDEX + rows[:, None] + columns[None, :])
-        best, where = better(best, where, x, index)
-    best, where = tl.reduce((best, where), 1, better)
+        if LARGEST:
+            best, where = _larger(best, where, x, index)
+        else:
+            best, where = _smaller(best, where, x, index)
+    if LARGEST:
+        best, where = tl.reduce((best, where), 1, _larger)
+    else:
+        best, where = tl.reduce((best, where), 1, _smaller)
     tl.store(OUT + z * n_keep + keep, best.to(OUT.dtype.element_ty), mask=keep < n_keep)
     tl.store(WHERE + z * n_keep + keep, where, mask=keep < n_keep)
 
 
 def sum(x: Array, axes: Sequence[int], *, dtype: dtype | None = None, mean: bool = False) -> Array:
-    """Sum (or mean) over `axes`, which disappear. Carried in float32, float64 for float64, int64 for integers."""
+    """Sum (or mean) over `axes`, which disappear. Carried in float32, float64 for float64, int64 into integers."""
     dtype = dtype or x.dtype
-    acc = dtypes.accumulator(dtypes.promote(x.dtype, dtype))
+    acc = dtypes.accumulator(dtypes.promote(x.dtype, dtype) if dtype.is_floating_point else dtype)
     kept, plan, n_keep, n_fold = _plan(x, axes)
     divisor = n_fold if mean else None
     config = tile("reduce", KEEP=n_keep, FOLD=n_fold)
@@ -136,8 +141,8 @@ def sum(x: Array, axes: Sequence[int], *, dtype: dtype | None = None, mean: bool
     return elementwise.map(elementwise._div, total, n_fold, dtype=dtype, compute=acc) if mean else total
 
 
-def extreme(x: Array, axes: Sequence[int], better: Any) -> tuple[Array, Array]:
-    """The best value over `axes` by `_larger` or `_smaller`, and its int64 index in the folded extent."""
+def _best(x: Array, axes: Sequence[int], largest: bool) -> tuple[Array, Array]:
+    """The largest or smallest value over `axes`, and its int64 index in the folded extent."""
     kept, plan, n_keep, n_fold = _plan(x, axes)
     config = tile("reduce", KEEP=n_keep, FOLD=n_fold)
     chunk = config.pop("CHUNK")
@@ -147,7 +152,7 @@ def extreme(x: Array, axes: Sequence[int], better: Any) -> tuple[Array, Array]:
     acc = TRITON_TYPE[dtypes.int32 if x.dtype is dtypes.bool_ else dtypes.compute(x.dtype)]
     grid = cdiv(n_keep, config["KEEP"]) * chunks
     nbytes = x.nbytes + out.nbytes + where.nbytes
-    launch(_extreme, grid, x, None, out, where, *plan, n_keep, n_fold, chunk, better, acc, bytes=nbytes, **config)
+    launch(_extreme, grid, x, None, out, where, *plan, n_keep, n_fold, chunk, largest, acc, bytes=nbytes, **config)
     if chunks > 1:
         partial, index = out, where
         kept, plan, n_keep, n_fold = _plan(partial, (0,))
@@ -155,18 +160,18 @@ def extreme(x: Array, axes: Sequence[int], better: Any) -> tuple[Array, Array]:
         config.update(FOLD=tile("reduce", FOLD=n_fold)["FOLD"])
         grid = cdiv(n_keep, config["KEEP"])
         nbytes = partial.nbytes + index.nbytes + out.nbytes + where.nbytes
-        launch(_extreme, grid, partial, index, out, where, *plan, n_keep, n_fold, n_fold, better, acc, bytes=nbytes, **config)  # fmt: skip
+        launch(_extreme, grid, partial, index, out, where, *plan, n_keep, n_fold, n_fold, largest, acc, bytes=nbytes, **config)  # fmt: skip
     return out.squeeze(0), where.squeeze(0)
 
 
 def max(x: Array, axes: Sequence[int]) -> tuple[Array, Array]:
     """Largest value over `axes` and its index; NaN wins, the earliest index of equals."""
-    return extreme(x, axes, _larger)
+    return _best(x, axes, True)
 
 
 def min(x: Array, axes: Sequence[int]) -> tuple[Array, Array]:
     """Smallest value over `axes` and its index; NaN wins, the earliest index of equals."""
-    return extreme(x, axes, _smaller)
+    return _best(x, axes, False)
 
 
 def _plan(x: Array, axes: Sequence[int]) -> tuple[tuple[int, ...], tuple, int, int]:

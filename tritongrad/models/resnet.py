@@ -146,7 +146,9 @@ class ResNet152_Weights(WeightsEnum):
     DEFAULT = IMAGENET1K_V2
 
 
-def _resnet(block: Any, layers: list[int], weights: Any, known: type[WeightsEnum], progress: bool, **options: Any) -> ResNet:
+def _resnet(
+    block: Any, layers: list[int], weights: Any, known: type[WeightsEnum], progress: bool, **options: Any
+) -> ResNet:
     state = resolve(weights, known, progress=progress)  # before the model is built: a wrong path fails at once
     model = ResNet(block, layers, **options)
     if state is not None:

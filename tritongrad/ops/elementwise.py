@@ -9,6 +9,7 @@ import builtins
 import math
 from typing import Any
 
+from tritongrad.autograd import is_grad_enabled
 from tritongrad.tensor import Tensor, get_default_dtype, record, record_inplace
 from tritongrad_kernels import dtypes
 from tritongrad_kernels import elementwise as kernel
@@ -167,6 +168,8 @@ def silu(x: Tensor) -> Tensor:
 
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x), Phi the normal distribution function, or its tanh approximation (Hendrycks and Gimpel 2016)."""
+    if x.dtype.is_floating_point and dtypes.compute(x.dtype) is not x.dtype:
+        return gelu(x.to(dtypes.compute(x.dtype)), approximate).to(x.dtype)  # 1 + erf cancels where x is far below 0
     if approximate == "tanh":
         return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
     if approximate != "none":
@@ -209,10 +212,12 @@ def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """x / y, correctly rounded; integers divide into floats. `rounding_mode` "floor" or "trunc" rounds the quotient."""
     if rounding_mode == "floor":
         return floor_divide(x, y)
+    if rounding_mode == "trunc" and not result_type(x, y).is_floating_point:
+        down, rest = floor_divide(x, y), remainder(x, y)
+        return down + logical_and(down < 0, rest)  # rounded down, so one below where a negative quotient has a rest
     if rounding_mode == "trunc":
         quotient = div(x, y)
-        whole = sign(quotient) * floor(abs(quotient))
-        return whole.to(result_type(x, y))
+        return sign(quotient) * floor(abs(quotient))
     if rounding_mode is not None:
         raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
     quotient = _apply("div", kernel._div, x, y, kind=_floating_type(x, y))
@@ -253,7 +258,9 @@ def pow(x: Operand, y: Operand) -> Tensor:
     if not isinstance(y, Tensor) and isinstance(x, Tensor) and x.dtype is not bool_:
         return _pow_number(x, y, kind)
     if not kind.is_floating_point:
-        return Tensor(_apply("pow", kernel._pow_int, x, y, kind=dtypes.promote(kind, dtypes.int8)))
+        if kind is bool_:
+            raise RuntimeError("pow: not defined for bool tensors")
+        return Tensor(_apply("pow", kernel._pow_int, x, y))
     return record(
         _apply("pow", kernel._pow_float, x, y),
         (x, lambda dy: where(_same(y, 0), 0.0, dy * (y * pow(x, y - 1)))),
@@ -329,7 +336,7 @@ def clamp(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> 
     if max is not None:
         z = map(kernel._minimum, z, max, dtype=kind, compute=dtypes.compute(kind))
     low, high = -math.inf if min is None else min, math.inf if max is None else max
-    return record(z, (x, lambda dy: dy * ((x >= low) * (x <= high))))
+    return record(z, (x, lambda dy: where(logical_and(x >= low, x <= high), dy, 0.0)))
 
 
 # -------------------------------------------------------------------------------------------------- comparison, logic
@@ -433,6 +440,8 @@ def where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
     """x where the condition holds, else y."""
     if not isinstance(condition, Tensor):
         raise TypeError(f"where: expected a bool tensor as condition, got {type(condition).__name__}")
+    if condition.dtype is not bool_:
+        raise TypeError(f"where: expected a bool tensor as condition, got {condition.dtype.name}")
     kind = result_type(x, y)
     choice = _arrays("where", condition, x, y)
     z = map(kernel._where, *choice, dtype=kind, compute=kind if kind is dtypes.float64 else dtypes.compute(kind))
@@ -443,6 +452,10 @@ def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """x with `value` where the mask is True, in x's dtype."""
     if mask.dtype is not bool_:
         raise RuntimeError(f"masked_fill: the mask must be a bool tensor, got {mask.dtype.name}")
+    if isinstance(value, Tensor):
+        value = value.to(x.dtype)
+    elif not x.dtype.is_floating_point:
+        value = int(value)  # a float would take x through float32
     return where(mask, value, x).to(x.dtype)
 
 
@@ -456,10 +469,8 @@ def _inplace(name: str, formula: Any, x: Tensor, y: Operand) -> tuple[Any, Any]:
         raise RuntimeError(
             f"{name}: the result of {list(x.shape)} and {list(y.shape)} does not fit the shape being written in place"
         )
-    categories = "biuf" if kind.is_floating_point else "biu"
-    if kind.is_floating_point and not x.dtype.is_floating_point:
+    if (kind.is_floating_point and not x.dtype.is_floating_point) or (x.dtype is bool_ and kind is not bool_):
         raise RuntimeError(f"{name}: result type {kind.name} can't be cast to the tensor's {x.dtype.name} in place")
-    assert x.dtype.kind in categories
     return (lambda: map(formula, *arrays, out=x.array, compute=dtypes.compute(kind))), arrays
 
 
@@ -467,7 +478,7 @@ def add_(x: Tensor, y: Operand, *, alpha: float = 1) -> Tensor:
     """x += alpha y."""
     if alpha != 1:
         y = y * alpha
-    write, _ = _inplace("add_", kernel._add, x, y)
+    write, _ = _inplace("add_", kernel._or if result_type(x, y) is bool_ else kernel._add, x, y)
     return record_inplace(x, write, (x, lambda dy: dy), (y, lambda dy: dy))
 
 
@@ -475,14 +486,17 @@ def sub_(x: Tensor, y: Operand, *, alpha: float = 1) -> Tensor:
     """x -= alpha y."""
     if alpha != 1:
         y = y * alpha
+    if result_type(x, y) is bool_:
+        raise RuntimeError("sub_: not defined for bool tensors; use logical_xor")
     write, _ = _inplace("sub_", kernel._sub, x, y)
     return record_inplace(x, write, (x, lambda dy: dy), (y, lambda dy: -dy))
 
 
 def mul_(x: Tensor, y: Operand) -> Tensor:
     """x *= y."""
-    write, _ = _inplace("mul_", kernel._mul, x, y)
-    return record_inplace(x, write, (x, lambda dy: dy * y), (y, lambda dy: dy * x))
+    write, _ = _inplace("mul_", kernel._and if result_type(x, y) is bool_ else kernel._mul, x, y)
+    before = x.clone() if is_grad_enabled() and isinstance(y, Tensor) and y.requires_grad else x
+    return record_inplace(x, write, (x, lambda dy: dy * y), (y, lambda dy: dy * before))
 
 
 def div_(x: Tensor, y: Operand) -> Tensor:
@@ -497,8 +511,9 @@ def clamp_(x: Tensor, min: float | None = None, max: float | None = None) -> Ten
     """`clamp` in place."""
     with_bounds = clamp(x.detach(), min, max).array
     low, high = -math.inf if min is None else min, math.inf if max is None else max
+    inside = logical_and(x >= low, x <= high) if is_grad_enabled() and x.requires_grad else x
     return record_inplace(
-        x, lambda: kernel.copy_into(with_bounds, x.array), (x, lambda dy: dy * ((x >= low) * (x <= high)))
+        x, lambda: kernel.copy_into(with_bounds, x.array), (x, lambda dy: where(inside, dy, 0.0))
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tritongrad.ops.movement import reshape, t, transpose, unsqueeze
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import matmul as kernel
@@ -9,9 +11,9 @@ from tritongrad_kernels.elementwise import broadcast_shapes
 
 
 def _check(name: str, a: Tensor, b: Tensor) -> None:
-    described = f"{a.dtype.name}{list(a.shape)} and {b.dtype.name}{list(b.shape)}"
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         raise TypeError(f"{name}: expected two tensors, got {type(a).__name__} and {type(b).__name__}")
+    described = f"{a.dtype.name}{list(a.shape)} and {b.dtype.name}{list(b.shape)}"
     if a.dtype is not b.dtype:
         raise RuntimeError(f"{name}: expected both to have the same dtype, got {described}")
     if a.device != b.device:
@@ -39,8 +41,13 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         y = _product(a, unsqueeze(b, 1))
         return reshape(y, y.shape[:-1])
     if b.ndim == 2 and a.ndim > 2:  # one tall product instead of many small ones
-        return reshape(_product(reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[-1]))
+        return reshape(_product(_rows(a), b), (*a.shape[:-1], b.shape[-1]))
     return _product(a, b)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """All but the last axis joined into one."""
+    return reshape(x, (math.prod(x.array.shape[:-1]), x.array.shape[-1]))
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -63,7 +70,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise RuntimeError(f"linear: expected a bias of shape {list(weight.shape[:1])}, got {list(bias.shape)}")
-    rows = reshape(x, (-1, x.shape[-1])) if x.ndim != 2 else x
+    rows = _rows(x) if x.ndim != 2 else x
     y = record(
         kernel.matmul(rows.array, weight.array.T, None if bias is None else bias.array),
         (rows, lambda dy: matmul(dy, weight)),

@@ -61,9 +61,9 @@ def cross_entropy(
         # Probabilities: the mean is over rows.
         return reduced(losses, reduction, "cross_entropy")
     kept = ew.ne(targets, ignore_index)
-    if weight is None:
-        return sum(losses) / sum(kept).to(x.dtype)
-    return sum(losses) / _weight_of(targets, weight, kept)
+    acc = dtypes.accumulator(x.dtype)  # neither the sum nor the number of rows need fit a half
+    total = sum(kept).to(acc) if weight is None else _weight_of(targets, weight.to(acc), kept)
+    return (sum(losses, dtype=acc) / total).to(x.dtype)
 
 
 def nll_loss(
@@ -72,15 +72,18 @@ def nll_loss(
     """-x[n, target[n]] weight[target[n]] for log-probabilities x [N, C], reduced as `cross_entropy`."""
     if x.ndim != 2 or target.shape != x.shape[:1]:
         raise RuntimeError(f"nll_loss: expected x [N, C] and target [N], got {list(x.shape)} and {list(target.shape)}")
+    if not x.dtype.is_floating_point or target.dtype.is_floating_point:
+        raise RuntimeError(f"nll_loss: expected integer targets of floats, got {target.dtype.name} of {x.dtype.name}")
     count = x.shape[1]
     message = f"nll_loss: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
     index.require_range(elementwise.contiguous(target.array), count, message, ignore_index)
-    hot = _one_hot(target, count)
+    hot = _one_hot(target, count) & reshape(target != ignore_index, (-1, 1))
     scaled = hot.to(x.dtype) if weight is None else hot * reshape(weight, (1, -1))
     losses = sum(ew.where(hot, -x * scaled, 0.0), 1)
     if reduction != "mean":
         return reduced(losses, reduction, "nll_loss")
-    return sum(losses) / sum(scaled)
+    acc = dtypes.accumulator(x.dtype)
+    return (sum(losses, dtype=acc) / sum(scaled, dtype=acc)).to(x.dtype)
 
 
 def _one_hot(target: Tensor, count: int) -> Tensor:

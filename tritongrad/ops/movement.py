@@ -120,6 +120,8 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
     lead = len(wanted) - len(old)
     new = tuple(old[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(wanted))
     try:
+        if min(new, default=0) < 0:
+            raise ValueError
         array = x.array.expand(new)
     except ValueError:
         raise RuntimeError(f"expand: a tensor of shape {list(old)} does not expand to {list(wanted)}") from None
@@ -139,6 +141,12 @@ def broadcast_to(x: Tensor, shape: Any) -> Tensor:
 def sum_to_size(x: Tensor, *shape: Any) -> Tensor:
     """x summed over the axes along which a tensor of `shape` would be broadcast to it: the transpose of `expand`."""
     target, full = shape_of(shape), x.array.shape
+    try:
+        fits = elementwise.broadcast_shapes(target, full) == full
+    except ValueError:
+        fits = False
+    if not fits:
+        raise RuntimeError(f"sum_to_size: a tensor of shape {list(target)} does not broadcast to {list(full)}")
     lead = len(full) - len(target)
     axes = [a for a in range(len(full)) if a < lead or (target[a - lead] == 1 and full[a] != 1)]
     total = reduce.sum(x.array, axes) if axes else x.array
@@ -238,6 +246,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value."""
     place, _ = _place(x, key)
     target = place(x.array)
+    if isinstance(value, Tensor) and set(value.shape[: max(value.ndim - target.ndim, 0)]) == {1}:
+        value = reshape(value, value.shape[value.ndim - target.ndim :])  # as torch, more axes in front if they are 1
     source = value.array if isinstance(value, Tensor) else value
     if isinstance(value, Tensor):
         try:
@@ -272,7 +282,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     used = [t for t in tensors if t.array.shape != (0,)] or tensors[:1]  # torch lets empty vectors through
     axis = used[0].axis(dim)
     shapes = [t.array.shape for t in used]
-    if any(s[:axis] != shapes[0][:axis] or s[axis + 1 :] != shapes[0][axis + 1 :] for s in shapes):
+    if () in shapes:
+        raise RuntimeError("cat: a tensor of no dimensions has no axis to join along; use stack")
+    if any(len(s) != len(shapes[0]) or s[:axis] != shapes[0][:axis] or s[axis + 1 :] != shapes[0][axis + 1 :] for s in shapes):
         raise RuntimeError(f"cat: shapes {', '.join(str(list(s)) for s in shapes)} differ outside dimension {axis}")
     kind = used[0].dtype
     for t in used[1:]:
@@ -327,6 +339,8 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 def flip(x: Tensor, *dims: Any) -> Tensor:
     """A copy with the order of elements along some axes reversed."""
     axes = tuple(x.axis(d) for d in shape_of(dims))
+    if len(set(axes)) != len(axes):
+        raise RuntimeError(f"flip: {list(shape_of(dims))} names an axis of {list(x.shape)} more than once")
     return record(elementwise.flip(x.array, axes), (x, lambda dy: flip(dy, axes)))
 
 

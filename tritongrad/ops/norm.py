@@ -36,17 +36,19 @@ def batch_norm(
     matrix = _rows(x.array, rows, channels)
     acc = dtypes.accumulator(x.dtype)
     if training:
-        moving = [None if t is None else t.array for t in (running_mean, running_var)]
+        moving = [None if t is None else elementwise.contiguous(t.array) for t in (running_mean, running_var)]
         mean, rstd = kernel.statistics(matrix, *moving, momentum, eps)
-        for t in (running_mean, running_var):
-            if t is not None:
+        for t, moved in zip((running_mean, running_var), moving, strict=True):
+            if t is not None and moved is not None:
+                if moved is not t.array:  # it lay in memory with gaps
+                    elementwise.copy_into(moved, t.array)
                 t.array.memory.version += 1
     else:
         assert running_mean is not None and running_var is not None
-        mean = elementwise.cast(running_mean.array, acc)
+        mean = elementwise.contiguous(elementwise.cast(running_mean.array, acc))
         shifted = elementwise.map(elementwise._add, running_var.array, eps, dtype=acc)
         rstd = elementwise.map(elementwise._rsqrt, shifted)
-    arrays = [None if t is None else t.array for t in (weight, bias)]
+    arrays = [None if t is None else elementwise.contiguous(t.array) for t in (weight, bias)]
     other = None if residual is None else _rows(residual.array, rows, channels)
     y = kernel.normalize(matrix, mean, rstd, *arrays, other, relu)
     image, y_rows = _image(y, x), y if relu else None

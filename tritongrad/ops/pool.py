@@ -23,7 +23,10 @@ def _geometry(
     if x.ndim != 4 or not x.dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point image [N, C, H, W], got {x.dtype.name}{list(x.shape)}")
     if min(window) < 1 or min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
-        raise RuntimeError(f"{name}: kernel_size {window}, stride {stride}, dilation {dilation} must be positive")
+        raise RuntimeError(
+            f"{name}: kernel_size {window}, stride {stride} and dilation {dilation} must be positive, "
+            f"padding {padding} not negative"
+        )
     if any(2 * p > w for p, w in zip(padding, window, strict=True)):
         raise RuntimeError(f"{name}: padding {padding} should be at most half of kernel_size {window}")
     p, q = (

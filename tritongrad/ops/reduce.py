@@ -54,10 +54,23 @@ def mean(x: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | No
     return reshape(y, kept) if keepdim else y
 
 
+def _is_half(x: Tensor) -> bool:
+    return x.dtype in (dtypes.float16, dtypes.bfloat16)
+
+
+def _widened(x: Tensor) -> Tensor:
+    """A half in float32, where its squares fit."""
+    return x.to(dtypes.float32)
+
+
 def var(
     x: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
     """The variance over `dim`: squared deviations from the mean, summed, over n - correction (default 1)."""
+    if isinstance(dim, bool):  # var(unbiased)
+        dim, unbiased = None, dim
+    if _is_half(x):
+        return var(_widened(x), dim, unbiased, keepdim, correction=correction).to(x.dtype)
     axes, n = axes_of(x, dim), 1
     for a in axes:
         n *= x.array.shape[a]
@@ -70,8 +83,11 @@ def var(
 def std(
     x: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
-    """The square root of `var`."""
-    return ew.sqrt(var(x, dim, unbiased, keepdim, correction=correction))
+    """The square root of `var`; its gradient at 0 is 0."""
+    if _is_half(x):
+        return std(_widened(x), dim, unbiased, keepdim, correction=correction).to(x.dtype)
+    v = var(x, dim, unbiased, keepdim, correction=correction)
+    return record(ew.sqrt(v.detach()).array, (v, lambda dy, y: ew.where(y == 0, 0.0, dy / (2 * y))))
 
 
 class ValuesAndIndices(tuple):
@@ -123,8 +139,8 @@ def _evenly(name: str, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
 
     def gradient(dy: Tensor) -> Tensor:
         ties = (x == values) | (ew.isnan(x) & ew.isnan(values))
-        share = ties / sum(ties, axes, keepdim=True)
-        return share.to(dy.dtype) * expand(reshape(dy, kept), full)
+        ties = ties.to(dtypes.accumulator(dy.dtype))
+        return (ties / sum(ties, axes, keepdim=True)).to(dy.dtype) * expand(reshape(dy, kept), full)
 
     shape = kept if keepdim else tuple(n for a, n in enumerate(full) if a not in axes)
     return record(kernel_map.reshape(values.array, shape), (x, lambda dy: gradient(dy)))
@@ -181,9 +197,16 @@ def all(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
 
 def norm(x: Tensor, p: float = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """(sum |x|^p)^(1/p) over `dim`; the largest |x| for p = inf. The gradient at 0 is 0."""
+    """(sum |x|^p)^(1/p) over `dim`; the largest |x| for p = inf, the smallest for -inf, the number of nonzeros for 0.
+    The gradient at 0 is 0."""
     if p == float("inf"):
         return amax(ew.abs(x), dim, keepdim)
+    if p == -float("inf"):
+        return amin(ew.abs(x), dim, keepdim)
+    if p == 0:
+        return sum(ew.abs(ew.sign(x)), dim, keepdim)
+    if _is_half(x):
+        return norm(_widened(x), p, dim, keepdim).to(x.dtype)
     if p == 1:
         return sum(ew.abs(x), dim, keepdim)
     if p != 2:

@@ -1,0 +1,100 @@
+"""python -m bench: run the benchmark, print a run, or compare two."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import results, rows, tables
+from bench.results import Run
+from bench.row import Row
+from bench.worker import Worker
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit code: 1 if a row failed, 2 if what was asked for cannot be done."""
+    options = _parser().parse_args(words)
+    try:
+        return options.command(options)
+    except (OSError, ValueError) as error:
+        print(f"python -m bench: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Our kernels beside torch's on this device.")
+    parser.set_defaults(command=_run)
+    parser.add_argument("--rows", metavar="PATTERN", help="only rows whose name this regular expression finds")
+    parser.add_argument("--quick", action="store_true", help="only the first row of each operation and dtype")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows and run none")
+    parser.add_argument("--device-label", metavar="NAME", help="call the results' folder so, not after the device")
+    parser.add_argument("--commit", metavar="SHA", help="the commit to note, for a checkout without git")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=results.FOLDER, help="where results go (%(default)s)"
+    )
+    commands = parser.add_subparsers(title="commands; without one, the benchmark is run", metavar="")
+    report = commands.add_parser("report", help="print a results file as a Markdown table")
+    report.add_argument("file", type=Path)
+    report.add_argument("--png", metavar="FILE", type=Path, help="also draw it (needs matplotlib)")
+    report.set_defaults(command=_report)
+    compare = commands.add_parser("compare", help="print how much faster each row became from one file to another")
+    compare.add_argument("before", type=Path)
+    compare.add_argument("after", type=Path)
+    compare.set_defaults(command=_compare)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    selected = rows.select(rows.here(), options.rows, options.quick)
+    if not selected:
+        raise ValueError(f"no row is called anything like {options.rows!r}; --list prints their names")
+    if options.list:
+        print("\n".join(r.name for r in selected))
+        return 0
+    chosen = [f"--rows {options.rows!r}"] * (options.rows is not None) + ["--quick"] * options.quick
+    run = results.begin(options.device_label, options.commit, " ".join(chosen) or None)
+    path = results.path_of(run, options.out)
+    run_rows(run, selected, path)
+    tables.show(tables.headline(run), tables.of_run(run), tables.notes(run))
+    print(f"written to {path}")
+    return 1 if run.failed else 0
+
+
+def run_rows(run: Run, selected: Sequence[Row], path: Path) -> None:
+    """Run rows into `run`, writing the file after each, so that an interrupted run leaves what it found."""
+    with Worker() as worker:
+        for k, row in enumerate(selected):
+            print(f"[{k + 1}/{len(selected)}] {row.name}", file=sys.stderr, flush=True)
+            run.rows.append(worker.run(row))
+            run.ceilings = worker.ceilings
+            results.save(run, path)
+
+
+def _report(options: argparse.Namespace) -> int:
+    run = results.load(options.file)
+    print(tables.markdown(run))
+    if options.png is not None:
+        _draw(run, options.png)
+    return 0
+
+
+def _draw(run: Run, path: Path) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--png needs matplotlib, which is not installed")
+    from bench import plot  # only here, because matplotlib is optional and takes a second to import
+
+    plot.save(run, path)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    before, after = results.load(options.before), results.load(options.after)
+    title = f"{tables.headline(before)}  ->  {tables.headline(after)}"
+    tables.show(title, tables.compare(before, after), tables.warnings(before, after))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

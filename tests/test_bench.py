@@ -1,0 +1,321 @@
+"""The benchmark: a right row is timed, a wrong or broken one fails alone, and results are kept, printed, compared."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tritongrad as tg
+import tritongrad_kernels
+from bench import __main__ as cli, clock, harness, results, rows, tables, worker
+from bench.accuracy import LikePeer, Rounding, WrongResult
+from bench.results import Result, Run
+from bench.row import Call, Row, as_ours, as_torch
+from bench.rows import conv, matmul, norm, optim, resnet
+from tritongrad_kernels import memory
+from tritongrad_kernels.launch import Launch
+
+PRODUCT = matmul.product(24, 40, 17, "float32")
+# What a card might have measured, to see what is made of it.
+CEILINGS = {"copy_bytes_per_s": 4e12, "bfloat16_flops_per_s": 8e14, "float32_flops_per_s": 5e13}
+
+
+def slightly_wrong(a: tg.Tensor, b: tg.Tensor) -> Call:
+    def call() -> list[tg.Tensor]:
+        y = tg.matmul(a, b)
+        y[3, 5] += 1e-3
+        return [y]
+
+    return call
+
+
+def raising(a: tg.Tensor, b: tg.Tensor) -> Call:
+    raise RuntimeError("no such kernel")
+
+
+def crashing(a: tg.Tensor, b: tg.Tensor) -> Call:
+    os._exit(3)
+
+
+def hanging(a: tg.Tensor, b: tg.Tensor) -> Call:
+    def call() -> list[tg.Tensor]:
+        time.sleep(600)
+        return []
+
+    return call
+
+
+def row_with(ours: Callable[..., Call]) -> Row:
+    return replace(PRODUCT, ours=ours)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[harness.Harness]:
+    threads = torch.get_num_threads()
+    found = harness.Harness()
+    found.clock.samples = 3
+    yield found
+    torch.set_num_threads(threads)
+
+
+def made_up_run(factor: float = 1.0, **changes: Any) -> Run:
+    """A run on a GPU with one row that took `factor` microseconds, twice as fast as torch, and one that failed."""
+    times = [clock.Timing(t, 0.99 * t, 1.01 * t, 25, 10, 4e-6) for t in (factor * 1e-6, 2e-6)]
+    timed = replace(harness.blank(PRODUCT), ours=times[0], peer=times[1], error=1e-7, launches=1)
+    ok = harness.against(CEILINGS, timed, [Launch("_matmul", (1,), 0, 0)])
+    found = [ok, replace(harness.failed(PRODUCT, "E: | bad"), name="another row")]
+    versions = {"torch": "2.11.0", "triton": "3.6.0"}
+    run = Run("2026-01-02T03:04:05+00:00", "abc1234", False, "a-gpu", "A GPU", False, versions, None, CEILINGS, found)
+    return replace(run, **changes)
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+TINY = [
+    PRODUCT,
+    matmul.product(16, 16, 16, "bfloat16"),
+    matmul.classifier(4, 8, 10, "float32"),
+    *conv.passes(conv.Layer(4, 6, 9, 3, 2), 2, "float32"),
+    *conv.passes(conv.Layer(3, 4, 8, 3, 2), 1, "bfloat16"),
+    *conv.passes(conv.Layer(4, 6, 6, 1, 2), 2, "bfloat16"),
+    *(row for folded in norm.FOLDED for row in norm.passes((3, 4, 5, 5), folded, "bfloat16")),
+    optim.step("resnet18", "fused", "float32", tensors=3),
+    optim.step("resnet50", "foreach", "float32", tensors=2),
+]
+
+
+@pytest.mark.parametrize("row", TINY, ids=lambda row: row.name)
+def test_rows_are_right_and_timed(bench: harness.Harness, row: Row) -> None:
+    result = bench.run(row)
+    assert (result.status, result.reason) == ("ok", None)
+    assert result.ours is not None and result.peer is not None
+    assert result.ours.median_s > 0 and result.ours.samples >= 2
+    assert result.ours.p10_s <= result.ours.median_s <= result.ours.p90_s
+    assert result.launches and result.of_bound is not None and result.of_bound <= 1
+    # What the row cannot do without, our launches say they do. (They leave out what is per channel.)
+    assert result.declared_flops in (0, row.flops)
+    assert result.declared_bytes is not None and row.bytes <= 1.1 * result.declared_bytes
+
+
+@pytest.mark.parametrize(
+    ("ours", "reason"),
+    [
+        pytest.param(slightly_wrong, "1 of 408 elements are off by more than rounding", id="one wrong element"),
+        pytest.param(raising, "RuntimeError: no such kernel", id="exception"),
+    ],
+)
+def test_a_wrong_row_fails_with_its_reason(bench: harness.Harness, ours: Callable[..., Call], reason: str) -> None:
+    result = bench.run(row_with(ours))
+    assert result.status == "failed" and result.reason is not None and reason in result.reason
+    assert result.ours is None and result.speedup is None
+
+
+def test_a_crash_and_a_hang_cost_one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    with worker.Worker() as child:
+        crashed, fine = child.run(row_with(crashing)), child.run(PRODUCT)
+        monkeypatch.setattr(worker, "ROW_LIMIT", 0.5)
+        hung = child.run(row_with(hanging))
+    assert crashed.reason == "the process ended with exit code 3"
+    assert fine.status == "ok"
+    assert hung.reason == "no answer within 0.5 s"
+
+
+def test_the_lists_of_rows() -> None:
+    """Names are unique, and every row can be sent to another process, those for a GPU too."""
+    for listed in (rows.GPU, rows.INTERPRETER):
+        assert len({r.name for r in listed}) == len(listed)
+        assert [r.name for r in pickle.loads(pickle.dumps(listed))] == [r.name for r in listed]
+        assert {r.family for r in listed} >= {"matmul", "conv2d", "batch_norm", "sgd", "resnet18"}
+    assert rows.here() is (rows.INTERPRETER if tritongrad_kernels.INTERPRETED else rows.GPU)
+    assert {r.op for r in rows.select(rows.GPU, "conv2d .* 3x3 ", quick=True)} == {
+        "forward",
+        "input grad",
+        "weight grad",
+    }
+    assert rows.select(rows.GPU, "no such row", quick=False) == []
+
+
+def test_flops_of_a_training_step() -> None:
+    """ResNet-50 does 4.09 G multiply-adds an image forward (torchvision), and all but the first layer's three times."""
+    forward = 2 * 4.09e9
+    stem = 2 * 112 * 112 * 64 * 3 * 49
+    assert resnet.flops("resnet50", 2, 224) == pytest.approx(2 * (3 * forward - stem), rel=2e-3)
+    assert resnet.flops("resnet18", 2, 64) == 1_744_158_720  # as torch's modules report their sizes
+
+
+def test_tensors_keep_values_and_strides() -> None:
+    for t in (torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last), torch.randn(5).bfloat16()):
+        ours = as_ours(t)
+        assert ours.stride() == t.stride() and torch.equal(as_torch(ours), t)
+        assert as_torch(ours).data_ptr() == ours.data_ptr() != t.data_ptr()
+
+
+# --------------------------------------------------------------------------------------------------------- accuracy
+
+
+def test_rounding_allows_what_the_dtype_rounds_away_and_no_more() -> None:
+    want = torch.randn(1000)
+    Rounding().check([want.bfloat16()], [want], [])
+    with pytest.raises(WrongResult, match="1 of 1000"):
+        Rounding().check([want.bfloat16().index_add(0, torch.tensor([7]), torch.tensor([0.05]).bfloat16())], [want], [])
+    with pytest.raises(WrongResult, match="not finite"):
+        Rounding().check([want.index_fill(0, torch.tensor([0]), float("nan"))], [want], [])
+    with pytest.raises(WrongResult, match="shape"):
+        Rounding().check([want[1:]], [want], [])
+    Rounding(kinks=1e-3).check([want.index_fill(0, torch.tensor([0]), 9.0)], [want], [])
+
+
+def test_like_peer_never_allows_zeros() -> None:
+    want, peer = torch.randn(100), torch.randn(100)
+    bound = LikePeer(factor=2.0, floor=1e-3)
+    bound.check([want * 1.0009], [want], [want])
+    with pytest.raises(WrongResult, match="output 0"):
+        bound.check([want * 1.002], [want], [want])
+    with pytest.raises(WrongResult, match=r"off by 1 in norm, allowed is 0\.9"):
+        bound.check([torch.zeros(100)], [want], [peer])
+
+
+# ------------------------------------------------------------------------------------------------------------- time
+
+
+class FakeTimer:
+    """Stands in for CUDA events."""
+
+    def start(self) -> None:
+        self.began = time.perf_counter()
+
+    def stop(self) -> None:
+        self.elapsed = time.perf_counter() - self.began
+
+    def seconds(self) -> float:
+        return self.elapsed
+
+
+def noting(log: list[Any], what: Any) -> Call:
+    def call() -> list[Any]:
+        log.append(what)
+        return []
+
+    return call
+
+
+def test_the_gpu_clock_takes_enough_samples_of_both_sides_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "Timer", FakeTimer)
+    monkeypatch.setattr(clock, "BALLAST", 1 << 16)
+    order: list[str] = []
+    sides = [clock.Rotation([noting(order, side)]) for side in ("ours", "peer")]
+    times = clock.interleaved(clock.EventClock(), [(side, 1) for side in sides])
+    assert all(t.samples >= 20 and t.calls > 1 and t.host_s is not None for t in times)
+    sampled = order[-20 * (times[0].calls + times[1].calls) :]
+    assert sampled[: times[0].calls].count("ours") == times[0].calls and "peer" in sampled[times[0].calls :]
+
+
+def test_inputs_take_turns() -> None:
+    seen: list[int] = []
+    rotation = clock.Rotation([noting(seen, k) for k in range(3)])
+    for _ in range(4):
+        rotation()
+    assert seen == [0, 1, 2, 0]
+
+
+# ---------------------------------------------------------------------------------------------------------- results
+
+
+def test_a_run_comes_back_from_its_file_as_it_was(tmp_path: Path, bench: harness.Harness) -> None:
+    run = results.begin(None, None, "--quick")
+    run.rows = [bench.run(PRODUCT), harness.failed(PRODUCT, "why")]
+    path = results.path_of(run, tmp_path)
+    assert path.parent.name == run.device and path.name.endswith("-selection.json")
+    results.save(run, path)
+    assert results.load(path) == run and [p.name for p in path.parent.iterdir()] == [path.name]
+    saved = json.loads(path.read_text())
+    assert saved.keys() == {f.name for f in fields(Run)} and saved["schema"] == results.SCHEMA
+    assert all(r.keys() == {f.name for f in fields(Result)} for r in saved["rows"])
+    assert {"python", "torch", "triton", "numpy"} <= saved["versions"].keys()
+    # The interpreter's times are never held against anything.
+    assert saved["interpreted"] == (saved["rows"][0]["speedup"] is None) == (saved["device"] == results.INTERPRETER)
+
+
+def test_results_are_named_after_device_day_and_commit() -> None:
+    run = made_up_run(device=results.slug("NVIDIA H200 (MIG 1g.18gb)"))
+    assert results.path_of(run, Path("r")) == Path("r/nvidia-h200-mig-1g-18gb/2026-01-02-abc1234.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99, "rows": []}', '{"schema": 1, "rows": [{}]}'])
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match=r"x\.json is no results file"):
+        results.load(tmp_path / "x.json")
+
+
+def test_a_row_is_held_against_the_card() -> None:
+    timed = made_up_run().rows[0]
+    floor = PRODUCT.bytes / CEILINGS["copy_bytes_per_s"]
+    assert timed.limit == "memory" and timed.floor_s == pytest.approx(floor)
+    assert timed.roofline_share == pytest.approx(floor / 1e-6)
+    assert timed.speedup == pytest.approx(2.0) and timed.host_us_per_launch == pytest.approx(4.0)
+
+
+# ----------------------------------------------------------------------------------------------------- command line
+
+
+def test_a_selection_runs_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, bench: harness.Harness
+) -> None:
+    monkeypatch.setattr(rows, "here", lambda: [PRODUCT, row_with(raising), matmul.product(2, 3, 4, "bfloat16")])
+    monkeypatch.setattr(cli, "Worker", partial(contextlib.nullcontext, bench))
+    words = ["--rows", "24x40", "--out", str(tmp_path), "--device-label", "My Box", "--commit", "c0ffee"]
+    assert cli.main(words) == 1
+    printed = capsys.readouterr().out
+    assert ("say nothing about a GPU" in printed) == tritongrad_kernels.INTERPRETED
+    assert "FAILED" in printed and "no such kernel" in printed
+    (path,) = (tmp_path / "my-box").iterdir()
+    run = results.load(path)
+    assert [r.status for r in run.rows] == ["ok", "failed"] and run.commit == "c0ffee"
+    assert cli.main(["--list"]) == 0 and PRODUCT.name in capsys.readouterr().out
+    assert cli.main(["--rows", "nothing"]) == 2 and "no row" in capsys.readouterr().err
+
+
+def test_report_prints_markdown_and_draws(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "run.json"
+    results.save(made_up_run(), path)
+    assert cli.main(["report", str(path), "--png", str(tmp_path / "run.png")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "# A GPU, 2026-01-02, commit abc1234"
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 4 and len({line.count("|") for line in table}) == 1
+    assert "1 µs ±1%" in table[2] and "2.00" in table[2] and "FAILED" in table[3]
+    assert any("copy 4.00 TB/s" in line for line in lines)
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+    assert cli.main(["report", str(tmp_path / "absent.json")]) == 2
+
+
+def test_compare_gives_a_ratio_per_row(tmp_path: Path, capsys: Any) -> None:
+    before, after = tmp_path / "a.json", tmp_path / "b.json"
+    results.save(made_up_run(4.0), before)
+    results.save(made_up_run(1.0, device_name="B GPU"), after)
+    assert cli.main(["compare", str(before), str(after)]) == 0
+    printed = capsys.readouterr().out
+    assert "4.00" in printed and "different devices" in printed
+    table = tables.compare(made_up_run(4.0), made_up_run(1.0))
+    assert table.rows[0] == [PRODUCT.name, "4 µs", "1 µs", "4.00", "", "1.00"]
+    assert table.rows[1][1:3] == ["FAILED", "FAILED"]
+    assert tables.compare(made_up_run(1.0), made_up_run(1.005)).rows[0][4] == "~"
+    assert tables.compare(made_up_run(), made_up_run(rows=[])).rows[0][2] == "absent"
+
+
+def test_tables_without_rich(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(tables, "Console", None)
+    tables.show("title", tables.Table(["row", "n"], [["a", "10"], ["bbb", "7"]]), ["note"])
+    assert capsys.readouterr().out.split("\n\n")[1] == "row   n\na    10\nbbb   7"

@@ -1,0 +1,244 @@
+"""Reductions over any axes: values, gradients, indices, ties, NaN, empties, order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+import tritongrad as tg
+from tests.check import check, compare, randn, transposed
+from tritongrad_kernels import interpret
+
+DIMS = [None, 0, 1, -1, (0, 2), (1, 2), (0, 1, 2), ()]
+SMOOTH: dict[str, Callable] = {
+    "sum": lambda x, **o: x.sum(**o),
+    "mean": lambda x, **o: x.mean(**o),
+    "var": lambda x, **o: x.var(**o),
+    "std": lambda x, **o: x.std(**o),
+    "norm": lambda x, **o: x.norm(**o),
+}
+CHOICE: dict[str, Callable] = {"amax": lambda x, **o: x.amax(**o), "amin": lambda x, **o: x.amin(**o)}
+
+
+@pytest.mark.parametrize("dim", DIMS, ids=str)
+def test_sums_over_any_axes(dim: object, tiles: str) -> None:
+    x = randn(7, 5, 11) + 3
+    check(lambda x: x.sum(dim), lambda x: x.sum(dim), x, terms=385)
+    check(lambda x: x.sum(dim, keepdim=True), lambda x: x.sum(dim, keepdim=True), x, terms=385)
+
+
+@pytest.mark.parametrize("name", [*SMOOTH, *CHOICE])
+@pytest.mark.parametrize("dim", [None, 1, (0, 2)], ids=str)
+def test_reductions(name: str, dim: object, tiles: str) -> None:
+    f = (SMOOTH | CHOICE)[name]
+    options = {} if dim is None else {"dim": dim}
+    if name in CHOICE and dim is None:
+        options = {"dim": (0, 1, 2)}
+    check(lambda x: f(x, **options), lambda x: f(x, **options), randn(4, 5, 11) * 2 + 1, terms=220, second=True)
+    if dim is not None:
+        options["keepdim"] = True
+        check(lambda x: f(x, **options), lambda x: f(x, **options), randn(4, 5, 11), terms=220, wrap=transposed)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", [*SMOOTH, *CHOICE])
+def test_reductions_in_other_dtypes(name: str, dtype: str) -> None:
+    f = (SMOOTH | CHOICE)[name]
+    check(lambda x: f(x, dim=1), lambda x: f(x, dim=1), randn(3, 100) + 2, dtype=dtype, terms=100)
+
+
+def test_halves_are_accumulated_in_float32(tiles: str) -> None:
+    x = np.full(3000, 1.0)  # a running half sum would stop at 256 or 2048
+    for dtype in ("float16", "bfloat16"):
+        check(lambda x: x.sum(), lambda x: x.sum(), x, dtype=dtype)
+        check(lambda x: x.mean(), lambda x: x.mean(), x, dtype=dtype)
+
+
+def test_halves_do_not_overflow_on_the_way() -> None:
+    x = np.array([300.0, 400.0, -300.0, -400.0])  # squares exceed float16's 65504
+    for f in (lambda x: x.norm(), lambda x: x.std(), lambda x: x.norm(3), lambda x: x.norm(dim=0)):
+        check(f, f, x, dtype="float16", slack=8)
+    check(lambda x: x.mean(), lambda x: x.mean(), np.full(1000, 1000.0), dtype="float16")
+
+
+def test_variance_far_from_zero() -> None:
+    x = randn(50, 20) * 0.1 + 1000
+    check(
+        lambda x: x.var(0), lambda x: x.var(0), x, dtype="float64", slack=2e4
+    )  # the mean's rounding, over the deviation
+    x32 = x.astype(np.float32)
+    np.testing.assert_allclose(tg.tensor(x32).var(0).numpy(), x32.astype(np.float64).var(0, ddof=1), rtol=1e-4)
+
+
+VARIANCES = [{"unbiased": False}, {"correction": 0}, {"correction": 2}, {"dim": 0, "unbiased": False, "keepdim": True}]
+
+
+@pytest.mark.parametrize("options", VARIANCES, ids=str)
+def test_variances_by_any_freedom(options: dict) -> None:
+    check(lambda x: x.var(**options), lambda x: x.var(**options), randn(6, 5), terms=30)
+
+
+def test_variance_by_position_and_of_too_few() -> None:
+    x = randn(4, 3).astype(np.float32)
+    assert abs(tg.tensor(x).var(False).item() - torch.tensor(x).var(False).item()) < 1e-6
+    assert abs(tg.tensor(x).std(False).item() - torch.tensor(x).std(False).item()) < 1e-6
+    assert math.isnan(tg.ones(1).var().item()) and math.isnan(tg.zeros(0).var().item())
+    constant = tg.ones(3, requires_grad=True)
+    constant.std().backward()
+    assert constant.grad.tolist() == [0.0, 0.0, 0.0]  # as torch
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 0.5, math.inf, -math.inf, 0])
+def test_norms(p: float) -> None:
+    x = randn(4, 7)
+    options = {"dim": 1} if p != 3 else {"dim": (0, 1), "keepdim": True}
+    check(lambda x: x.norm(p, **options), lambda x: x.norm(p, **options), x, terms=28, slack=16)  # as pow
+
+
+def test_the_norm_of_zero_has_gradient_zero() -> None:
+    check(lambda x: x.norm(), lambda x: x.norm(), np.zeros(5))
+    check(lambda x: x.norm(dim=1), lambda x: x.norm(dim=1), np.array([[0.0, 0.0], [3.0, 4.0]]))
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_extremes_along_an_axis(name: str, dim: int, tiles: str) -> None:
+    x = np.round(randn(7, 5, 37) * 2)  # many ties
+    ours, theirs = getattr(tg.tensor(x), name)(dim), getattr(torch.tensor(x), name)(dim)
+    assert ours.values.tolist() == theirs.values.tolist() and ours.indices.tolist() == theirs.indices.tolist()
+    assert ours.indices.dtype is tg.int64
+    kept = getattr(tg.tensor(x), name)(dim, keepdim=True)[1]
+    assert kept.tolist() == getattr(torch.tensor(x), name)(dim, keepdim=True)[1].tolist()
+    check(lambda x: getattr(x, name)(dim)[0], lambda x: getattr(x, name)(dim)[0], randn(7, 5, 37), second=True)
+    check(
+        lambda x: getattr(x, name)(dim, True)[0],
+        lambda x: getattr(x, name)(dim, True)[0],
+        randn(3, 4, 5),
+        wrap=transposed,
+    )
+
+
+def test_ties_of_a_full_extreme_share_the_gradient() -> None:
+    x = np.array([[2.0, 1.0, 2.0], [0.0, 2.0, -1.0]])
+    for dtype in ("float32", "float64"):
+        for f in (lambda x: x.max(), lambda x: x.amax((0, 1)), lambda x: (-x).min(), lambda x: (-x).amin()):
+            check(f, f, x, dtype=dtype, second=True)
+    check(lambda x: x.max(1)[0], lambda x: x.max(1)[0], x)  # along an axis only the chosen one gets it
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_positions(name: str, tiles: str) -> None:
+    x = np.round(randn(6, 37))
+    a, b = tg.tensor(x), torch.tensor(x)
+    for options in ({}, {"dim": 0}, {"dim": -1}, {"dim": 1, "keepdim": True}):
+        assert getattr(a, name)(**options).tolist() == getattr(b, name)(**options).tolist()
+    assert getattr(transposed(a), name)().item() == getattr(b, name)().item()
+    assert getattr(tg.tensor(5.0), name)().item() == 0
+
+
+@pytest.mark.parametrize("first", [0, 3, 36], ids=["at the start", "inside", "at the end"])
+def test_nan_wins_every_extreme(first: int, tiles: str) -> None:
+    x = randn(2, 37)
+    x[0, first] = x[0, 36] = math.nan
+    x[1, :] = -math.inf
+    a, b = tg.tensor(x), torch.tensor(x)
+    for name in ("max", "min"):
+        ours, theirs = getattr(a, name)(1), getattr(b, name)(1)
+        assert ours.indices.tolist() == theirs.indices.tolist() == [first, 0]
+        np.testing.assert_array_equal(ours.values.numpy(), theirs.values.numpy())
+        assert math.isnan(getattr(a, name)().item())
+    assert a.argmax().item() == first and math.isnan(a.sum().item())
+    assert a[1].sum().item() == -math.inf and a[1].mean().item() == -math.inf
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8", "bool"])
+def test_integers_and_bools_are_summed_in_int64(dtype: str, tiles: str) -> None:
+    x = np.random.default_rng(0).integers(0, 100, (7, 37)).astype(dtype)
+    a, b = tg.tensor(x), torch.tensor(x)
+    for f in (
+        lambda t: t.sum(), lambda t: t.sum(0), lambda t: t.sum(1, keepdim=True), lambda t: t.max(),
+        lambda t: t.min(1)[0], lambda t: t.amax(0), lambda t: t.float().mean(1),
+    ):  # fmt: skip
+        got, want = f(a), f(b)
+        assert got.dtype.name == str(want.dtype).removeprefix("torch.")
+        compare(dtype, got, want, 1e-6)
+    # torch leaves all() of uint8 in uint8; here it is a bool like the others.
+    assert a.any(1).tolist() == b.bool().any(1).tolist() and a.all(0).tolist() == b.bool().all(0).tolist()
+    if dtype != "bool":
+        assert a.argmax(1).tolist() == b.argmax(1).tolist()
+    with pytest.raises(RuntimeError, match=f"mean: the result must be floating point, but the tensor is {dtype}"):
+        a.mean()
+    assert abs(a.mean(dtype=tg.float64).item() - b.double().mean().item()) < 1e-12
+
+
+def test_the_dtype_of_a_sum() -> None:
+    big = tg.tensor([2**62, 2**61, 1])
+    assert big.sum().item() == 2**62 + 2**61 + 1
+    assert tg.tensor([0.5, 0.5]).sum(dtype=tg.int64).item() == torch.tensor([0.5, 0.5]).sum(dtype=torch.int64).item()
+    assert tg.ones(3, dtype=tg.int32).sum(dtype=tg.float32).dtype is tg.float32
+    assert tg.full((100,), 1000.0, dtype=tg.float16).sum(dtype=tg.float32).item() == 100000
+    assert tg.tensor([300, 300]).sum(dtype=tg.uint8).item() == torch.tensor([300, 300]).sum(dtype=torch.uint8).item()
+    check(lambda x: x.sum(0, dtype=tg.float64), lambda x: x.sum(0), randn(5, 3), terms=5)
+
+
+def test_nothing_to_reduce() -> None:
+    assert (
+        tg.zeros(0).sum().item() == 0
+        and tg.zeros(2, 0).sum(1).tolist() == [0, 0]
+        and tg.zeros(2, 0).sum(0).tolist() == []
+    )
+    assert tg.zeros(0, dtype=tg.bool).sum().item() == 0
+    assert math.isnan(tg.zeros(0).mean().item()) and all(map(math.isnan, tg.zeros(2, 0).mean(1).tolist()))
+    assert tg.zeros(0).all().item() is True and tg.zeros(0).any().item() is False
+    assert tg.zeros(0, 3).amax(1).tolist() == [] and tg.zeros(0, 3).max(1)[1].tolist() == []
+    check(lambda x: x.sum(1), lambda x: x.sum(1), np.zeros((3, 0)))
+    check(lambda x: x.mean(0), lambda x: x.mean(0), np.zeros((3, 0)))
+    for f in (lambda t: t.max(), lambda t: t.argmin(), lambda t: t.reshape(2, 0).max(1), lambda t: t.amin()):
+        with pytest.raises((IndexError, RuntimeError), match="nothing to choose from over dims"):
+            f(tg.zeros(0))
+
+
+def test_zero_dimensional_tensors() -> None:
+    for f in (lambda x: x.sum(), lambda x: x.mean(0), lambda x: x.max(), lambda x: x.max(0)[0], lambda x: x.amax(-1)):
+        check(f, f, np.array(3.5))
+    assert tg.tensor(True).all().item() and tg.tensor(2).any().item()
+
+
+def test_one_element_of_many_axes() -> None:
+    check(lambda x: x.sum((0, 2)), lambda x: x.sum((0, 2)), randn(1, 1, 1, 1))
+    check(lambda x: x.mean((1, 2, 3)), lambda x: x.mean((1, 2, 3)), randn(3, 1, 1, 1))
+
+
+def test_stride_zero_inputs_and_gradients(tiles: str) -> None:
+    check(lambda x: x.expand(40, 3, 5).sum((0, 2)), lambda x: x.expand(40, 3, 5).sum((0, 2)), randn(3, 5), terms=200)
+    check(lambda x: x.mean().expand(7).sum(), lambda x: x.mean().expand(7).sum(), randn(6, 6), terms=42, second=True)
+
+
+def bits(t: tg.Tensor) -> bytes:
+    return t.detach().contiguous().numpy().tobytes()
+
+
+@pytest.mark.parametrize("dim", [None, 0, (0, 2), -1], ids=str)
+def test_the_same_bits_whatever_the_strides_and_the_order(dim: object, tiles: str) -> None:
+    x = tg.tensor(randn(9, 6, 23).astype(np.float32))
+    for f in (lambda t: t.sum(dim), lambda t: t.mean(dim), lambda t: t.std(dim)):
+        expected = bits(f(x))
+        assert (
+            bits(f(x)) == bits(f(transposed(x))) == bits(f(x.transpose(0, 1).contiguous().transpose(0, 1))) == expected
+        )
+        with interpret.order("reverse"):
+            assert bits(f(x)) == expected
+
+
+def test_errors_name_the_axis() -> None:
+    x = tg.ones(2, 3)
+    with pytest.raises(IndexError, match=r"expected to be in range of \[-2, 1\], but got 2"):
+        x.sum(2)
+    with pytest.raises(IndexError, match="but got -3"):
+        x.max(-3)
+    with pytest.raises(RuntimeError, match=r"dim \[0, -2\] names an axis of shape \[2, 3\] more than once"):
+        x.sum((0, -2))

@@ -1,0 +1,22 @@
+"""Datasets, samplers and the loader that turns them into batches: torch's `torch.utils.data`."""
+
+from tritongrad.data.collate import default_collate as default_collate, default_convert as default_convert
+from tritongrad.data.dataset import (
+    ChainDataset as ChainDataset,
+    ConcatDataset as ConcatDataset,
+    Dataset as Dataset,
+    IterableDataset as IterableDataset,
+    Subset as Subset,
+    TensorDataset as TensorDataset,
+    random_split as random_split,
+)
+from tritongrad.data.fetch import WorkerInfo as WorkerInfo, get_worker_info as get_worker_info
+from tritongrad.data.loader import DataLoader as DataLoader
+from tritongrad.data.sampler import (
+    BatchSampler as BatchSampler,
+    RandomSampler as RandomSampler,
+    Sampler as Sampler,
+    SequentialSampler as SequentialSampler,
+    SubsetRandomSampler as SubsetRandomSampler,
+    WeightedRandomSampler as WeightedRandomSampler,
+)

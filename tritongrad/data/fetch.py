@@ -1,0 +1,132 @@
+"""Making one batch: what every worker does, and this process where there are none. Needs nothing but numpy."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+
+from tritongrad.data.collate import collate_arrays, convert_arrays, to_tensors
+from tritongrad.data.dataset import Dataset, IterableDataset, batch_fetcher, fetch_items
+from tritongrad.random import default_generator
+from tritongrad_kernels.memory import Device
+
+Place = Literal["here", "process", "thread"]  # where a batch is made
+
+
+class End(Enum):
+    """What stands for a batch once there are no more. An Enum, so that it is itself again after pickling."""
+
+    END = 0
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What a worker knows of itself: `id` in 0 .. num_workers-1, its `seed` in this epoch, its own `dataset`."""
+
+    id: int
+    num_workers: int
+    seed: int
+    dataset: Dataset[Any]
+
+
+class _Current(threading.local):
+    info: WorkerInfo | None = None
+
+
+_current = _Current()
+_of_process: WorkerInfo | None = None
+
+
+def get_worker_info() -> WorkerInfo | None:
+    """In a worker of a DataLoader, which one it is; None anywhere else.
+
+    An `IterableDataset` cuts its stream by it: `itertools.islice(stream, info.id, None, info.num_workers)`.
+    """
+    return _current.info or _of_process
+
+
+def set_worker_info(info: WorkerInfo, place: Place) -> None:
+    """Called once by a worker, and again for every epoch it serves."""
+    global _of_process
+    if place == "thread":
+        _current.info = info
+    else:
+        _of_process = info  # seen by threads that the dataset starts, too
+
+
+@contextmanager
+def seeded(seed: int, place: Place) -> Iterator[None]:
+    """Random choices inside the block are decided by `seed`, whatever was drawn before it.
+
+    Here, what the user's own code draws between batches must not change: states are put back afterwards. Worker
+    threads share the global generators of `random` and numpy with everybody, so only tritongrad's, which is each
+    thread's own, is seeded there.
+    """
+    own = default_generator()
+    if place == "thread":
+        own.manual_seed(seed)
+        yield
+        return
+    before = (random.getstate(), np.random.get_state(), own.get_state()) if place == "here" else None
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        own.manual_seed(seed)
+        yield
+    finally:
+        if before is not None:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+            own.set_state(before[2])
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """How a loader's batches are made. `collate_fn` None stands for the default, which is completed by `finish`.
+
+    `batch_size` and `drop_last` matter for an IterableDataset only; `batched` is False where items are not batched.
+    """
+
+    dataset: Dataset[Any]
+    collate_fn: Callable[[Any], Any] | None
+    batched: bool
+    batch_size: int | None
+    drop_last: bool
+
+    @property
+    def iterable(self) -> bool:
+        return isinstance(self.dataset, IterableDataset)
+
+    def fetch(self, keys: Any) -> Any:
+        """The batch of the items at a list of indices, or the one item at an index; arrays where `finish` makes
+        tensors."""
+        if self.collate_fn is None and self.batched and (together := batch_fetcher(self.dataset)):
+            return together(keys)
+        return self._collate(fetch_items(self.dataset, keys) if self.batched else self.dataset[keys])
+
+    def fetch_next(self, stream: Iterator[Any]) -> Any:
+        """The next batch of an iterable dataset's stream, or `End.END`."""
+        if not self.batched:
+            item = next(stream, End.END)
+            return item if item is End.END else self._collate(item)
+        items = list(islice(stream, self.batch_size))
+        if not items or (self.drop_last and len(items) < (self.batch_size or 0)):
+            return End.END
+        return self._collate(items)
+
+    def _collate(self, items: Any) -> Any:
+        if self.collate_fn is not None:
+            return self.collate_fn(items)
+        return collate_arrays(items) if self.batched else convert_arrays(items)
+
+    def finish(self, batch: Any, device: Device | None) -> Any:
+        """The second half of the default collate, in the consuming process."""
+        return batch if self.collate_fn is not None else to_tensors(batch, device)

@@ -1,0 +1,22 @@
+"""`torch.utils.data` by its usual name; the code is `tritongrad.data`."""
+
+from tritongrad.data import (
+    BatchSampler as BatchSampler,
+    ChainDataset as ChainDataset,
+    ConcatDataset as ConcatDataset,
+    DataLoader as DataLoader,
+    Dataset as Dataset,
+    IterableDataset as IterableDataset,
+    RandomSampler as RandomSampler,
+    Sampler as Sampler,
+    SequentialSampler as SequentialSampler,
+    Subset as Subset,
+    SubsetRandomSampler as SubsetRandomSampler,
+    TensorDataset as TensorDataset,
+    WeightedRandomSampler as WeightedRandomSampler,
+    WorkerInfo as WorkerInfo,
+    default_collate as default_collate,
+    default_convert as default_convert,
+    get_worker_info as get_worker_info,
+    random_split as random_split,
+)
