@@ -72,9 +72,9 @@ class Rotation:
 class WallClock:
     """For the interpreter, where a call is over when it returns."""
 
-    samples = 5
+    samples = 15
     least = 2
-    patience = 1.0
+    patience = 0.5
 
     def plan(self, call: Rotation, launches: int) -> Plan:
         return Plan()

@@ -19,7 +19,8 @@ MEANING = {
     False: (
         "Times are medians of device time. x torch: torch's time over ours, above 1 where ours is faster. "
         "roofline: what this card's copy and matrix-product rates, measured in the same run, leave as the least time, "
-        "over ours; more than 100% is the cache's doing. host: microseconds to enqueue a launch. error: relative to a reference in a wider dtype."
+        "over ours; more than 100% is the cache's doing. host: microseconds to enqueue a launch. "
+        "error: relative to a reference in a wider dtype."
     ),
     True: (
         "Wall-clock of Triton's CPU interpreter on scaled-down shapes. These times say nothing about a GPU: they are "

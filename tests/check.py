@@ -31,9 +31,9 @@ def check(
     """Assert that `ours` on tritongrad tensors equals `theirs` on torch tensors in float64.
 
     Floating numpy arrays are rounded to `dtype` and want gradients; everything else is passed as it is (integer arrays
-    as tensors). `terms` is the longest sum behind one number: the bound is slack eps (2 + sqrt(terms)) times the largest
-    magnitude of the expected array. `second` also compares the gradients of a function of the gradients. `wrap` changes
-    how our inputs lie in memory (a transposed copy, an expanded view) without changing their values.
+    as tensors). `terms` is the longest sum behind one number: the bound is slack eps (2 + sqrt(terms)) times the
+    largest magnitude of the expected array. `second` also compares the gradients of a function of the gradients.
+    `wrap` changes how our inputs lie in memory (a transposed copy, an expanded view) without changing their values.
     """
     rounded = [a.astype(NUMPY[dtype]) if _floating(a) else a for a in arrays]
     mine = [_mine(a, wrap, grads) for a in rounded]
@@ -65,7 +65,11 @@ def _check_second(ours: Sequence[Any], theirs: Sequence[Any], leaves: list, thei
     want = sum((g * torch.tensor(w)).sum() for g, w in zip(theirs, weights, strict=True))
     if not want.requires_grad:
         return
-    got = tg.autograd.grad(total, leaves, materialize_grads=True) if total.requires_grad else [t.zeros_like() for t in leaves]
+    got = (
+        tg.autograd.grad(total, leaves, materialize_grads=True)
+        if total.requires_grad
+        else [t.zeros_like() for t in leaves]
+    )
     expected = torch.autograd.grad(want, their_leaves, allow_unused=True)
     for k, (g, w, leaf) in enumerate(zip(got, expected, their_leaves, strict=True)):
         compare(f"second gradient of input {k}", g.detach(), torch.zeros_like(leaf) if w is None else w, bound)

@@ -322,7 +322,9 @@ def test_user_function_with_wrong_gradient() -> None:
         def backward(ctx, g):
             return tg.ones(5)
 
-    with pytest.raises(RuntimeError, match=r"Wrong: backward gave a gradient of shape \[5\] for an input of shape \[2\]"):
+    with pytest.raises(
+        RuntimeError, match=r"Wrong: backward gave a gradient of shape \[5\] for an input of shape \[2\]"
+    ):
         Wrong.apply(leaf(1.0, 2.0)).backward()
 
 

@@ -74,9 +74,8 @@ SECOND = [
 ]
 
 
-@pytest.mark.parametrize("p", [p for p in GEOMETRIES if p.id in SECOND], ids=SECOND)
-def test_second_derivatives(p: Any) -> None:
-    x, w, options = p.values
+@pytest.mark.parametrize(("x", "w", "options"), [p for p in GEOMETRIES if p.id in SECOND])
+def test_second_derivatives(x: tuple[int, ...], w: tuple[int, ...], options: dict) -> None:
     arrays = randn(*x, seed=1), randn(*w, seed=2), randn(w[0], seed=3)
     conv2d = torch.nn.functional.conv2d
     check(lambda *t: F.conv2d(*t, **options), lambda *t: conv2d(*t, **options), *arrays, terms=terms(x, w), second=True)

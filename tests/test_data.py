@@ -134,7 +134,7 @@ def test_tensor_dataset() -> None:
         assert plain(dataset[2]) == plain(expected[2]) and len(dataset) == 7
         got = epochs(ours.DataLoader(ours.Subset(dataset, [6, 1, 3]), 2))
     assert not launches
-    assert got == epochs(theirs.DataLoader(theirs.Subset(expected, [6, 1, 3]), 2))  # type: ignore[arg-type]
+    assert got == epochs(theirs.DataLoader(theirs.Subset(expected, [6, 1, 3]), 2))
     dataset.tensors[1].zero_()
     assert [b[1].sum().item() for b in ours.DataLoader(dataset, 4)] == [0, 0]
     with pytest.raises(AssertionError, match="Size mismatch"):
@@ -142,7 +142,7 @@ def test_tensor_dataset() -> None:
 
 
 def test_dataset_algebra() -> None:
-    a, b = ours.Subset(range(10, 13), [2, 0]), ours.Subset(range(3), [1])  # type: ignore[arg-type]
+    a, b = ours.Subset(range(10, 13), [2, 0]), ours.Subset(range(3), [1])
     both = a + b
     assert [both[i] for i in (0, 1, 2, -1, -3)] == [12, 10, 1, 1, 12] and len(both) == 3
     assert list(both) == [12, 10, 1]
@@ -181,7 +181,7 @@ def test_samplers_draw_what_they_promise() -> None:
     drawn = list(ours.RandomSampler(data, replacement=True, num_samples=2000))
     assert len(drawn) == 2000 and all(140 < n < 270 for n in collections.Counter(drawn).values())
     assert sorted(ours.SubsetRandomSampler([5, 3, 8])) == [3, 5, 8]
-    assert sorted(ours.SubsetRandomSampler(tg.tensor([5, 3]))) == [3, 5]  # type: ignore[arg-type]
+    assert sorted(ours.SubsetRandomSampler(tg.tensor([5, 3]))) == [3, 5]
 
 
 def test_weighted_sampler_follows_its_weights() -> None:
@@ -207,7 +207,7 @@ def test_subclass_that_redefines_iter_is_iterated() -> None:
         def __iter__(self) -> Iterator[int]:
             return iter(range(len(self) - 1, -1, -1))
 
-    assert [b.tolist() for b in ours.DataLoader(range(5), 2, sampler=Backwards(range(5)))] == [[4, 3], [2, 1], [0]]  # type: ignore[arg-type]
+    assert [b.tolist() for b in ours.DataLoader(range(5), 2, sampler=Backwards(range(5)))] == [[4, 3], [2, 1], [0]]
 
 
 # -------------------------------------------------------------------------------------------------------------- loader
@@ -249,7 +249,7 @@ def test_options_of_our_own() -> None:
         ({"num_workers": 1, "prefetch_factor": 0}, "prefetch_factor option should be positive"),
     ):
         with pytest.raises(ValueError, match=message):
-            ours.DataLoader(DATA, **options)  # type: ignore[arg-type]
+            ours.DataLoader(DATA, **options)
     with pytest.raises(ValueError, match="expected unspecified shuffle option"):
         ours.DataLoader(Stream(3), shuffle=True)
     with pytest.raises(ValueError, match="too few to draw 3 samples without"):
@@ -271,13 +271,13 @@ def test_options_of_our_own() -> None:
 )
 def test_in_this_process(options: dict[str, Any]) -> None:
     got, expected = ours.DataLoader(DATA, **options), theirs.DataLoader(DATA, **options)
-    assert epochs(got, 2) == epochs(expected, 2)  # type: ignore[arg-type]
+    assert epochs(got, 2) == epochs(expected, 2)
     assert len(got) == len(expected) and got.batch_size == expected.batch_size
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 3}, {"batch_size": 3, "drop_last": True}, {"batch_size": None}])
 def test_iterable_in_this_process(options: dict[str, Any]) -> None:
-    class Theirs(theirs.IterableDataset):  # type: ignore[type-arg]
+    class Theirs(theirs.IterableDataset):
         def __iter__(self) -> Iterator[int]:
             return iter(range(7))
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = sorted([*ROOT.glob("tritongrad/**/*.py"), *ROOT.glob("kernels/tritongrad_kernels/**/*.py")])
 LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad_kernels"},
-    {"tritongrad.autograd"},
+    {"tritongrad.autograd", "tritongrad.methods"},
     {"tritongrad.tensor"},
     {"tritongrad.ops"},
     {"tritongrad.random", "tritongrad.io", "tritongrad.cuda", "tritongrad.tensor_file"},
@@ -47,7 +47,11 @@ def layer_of(module: str) -> int:
 
 
 def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT / "kernels" if "kernels" in path.relative_to(ROOT).parts[:1] else ROOT).with_suffix("").parts
+    parts = (
+        path.relative_to(ROOT / "kernels" if "kernels" in path.relative_to(ROOT).parts[:1] else ROOT)
+        .with_suffix("")
+        .parts
+    )
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 

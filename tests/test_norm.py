@@ -122,9 +122,9 @@ def test_moments_far_from_zero_and_one(mean: float, std: float, tiles: str) -> N
 @pytest.mark.parametrize("where", [0, 100], ids=["in the first row", "later"])
 def test_an_outlier_costs_no_precision(where: int, tiles: str) -> None:
     """A shift by the first row alone would lose as many digits as there are rows."""
-    x = randn(8000, 2, seed=1)
+    x = randn(4000, 1, seed=1)
     x[where] = 1e4
-    check(ours, theirs, x, terms=8000, slack=2, grads=False)
+    check(ours, theirs, x, terms=4, grads=False)
 
 
 def test_constant_channels_become_the_bias(tiles: str) -> None:

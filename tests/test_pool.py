@@ -35,13 +35,11 @@ BOTH = [
     case("overlap of many windows", (1, 1, 6, 6), 5, 1, 2),
     case("unbatched", (3, 6, 5), 2),
     case("no images", (0, 3, 6, 6), 2),
-    case("17 x 17 windows, indices beyond 255", (1, 2, 18, 20), 17, 1),
 ]
 MAX = [
     case("dilation", (1, 3, 8, 9), 3, 2, 1, 2),
     case("dilation, asymmetrical", (1, 2, 9, 7), (2, 3), 1, 0, (3, 2)),
     case("dilation and ceil_mode", (1, 2, 8, 9), 2, 3, 1, 3, True),
-    case("16 x 16 windows, indices up to 255", (1, 1, 17, 16), 16, 1),
 ]
 AVERAGE = [
     case("padding not counted", (1, 3, 6, 7), 3, 2, 1, count_include_pad=False),
@@ -59,7 +57,6 @@ ADAPTIVE = [
     case("keeps an extent", (1, 2, 5, 6), (None, 4)),
     case("itself", (1, 2, 3, 4), (3, 4)),
     case("unbatched", (2, 5, 6), 2),
-    case("to nothing", (1, 2, 5, 6), (0, 3)),
     case("no images", (0, 2, 5, 6), (2, 3)),
 ]
 
@@ -80,6 +77,19 @@ def test_average(shape: tuple[int, ...], args: tuple, options: dict, tiles: str)
 def test_adaptive_average(shape: tuple[int, ...], args: tuple, options: dict, tiles: str) -> None:
     ours, theirs = (lambda x: F.adaptive_avg_pool2d(x, *args)), (lambda x: torch_f.adaptive_avg_pool2d(x, *args))
     check(ours, theirs, randn(*shape) + 3, terms=35, second=tiles == "tiny")
+
+
+@pytest.mark.parametrize("window", [(3, 85), 16, 17], ids=str)
+def test_windows_of_about_256_places(window: Any) -> None:
+    """Where the indices of maxima outgrow a byte."""
+    x = np.arange(17.0 * 86).reshape(1, 1, 17, 86)  # the maximum is always the last place
+    check(lambda x: F.max_pool2d(x, window, 1), lambda x: torch_f.max_pool2d(x, window, 1), x, terms=17)
+
+
+def test_nothing_comes_out() -> None:
+    y = F.adaptive_avg_pool2d(tg.ones(1, 2, 5, 6, requires_grad=True), (0, 3))
+    y.sum().backward()
+    assert y.shape == (1, 2, 0, 3)
 
 
 POOLS = {
@@ -126,7 +136,7 @@ def test_a_dilated_window_that_touches_nothing(tiles: str) -> None:
 @pytest.mark.parametrize("name", POOLS)
 def test_the_same_bits_whatever_the_strides_and_the_order(name: str, tiles: str) -> None:
     f, _ = POOLS[name]
-    x = tg.tensor(randn(2, 5, 9, 8).astype(np.float32))
+    x = tg.tensor(randn(1, 5, 5, 6).astype(np.float32))
 
     def bits(x: tg.Tensor) -> list:
         x = x.detach().requires_grad_()

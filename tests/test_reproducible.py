@@ -83,7 +83,9 @@ def test_fresh_process(reference: str, change: dict[str, str]) -> None:
     """Another hash seed, another number of threads."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}", **change}
     code = "from tests.test_reproducible import fingerprint; print(fingerprint())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == reference
 

@@ -8,8 +8,8 @@ import torch
 
 import tritongrad as tg
 from tests import torch_resnet
-from tritongrad.models.resnet import Bottleneck, conv1x1
 from tritongrad.models import resnet18, resnet34, resnet50, resnet101, resnet152
+from tritongrad.models.resnet import Bottleneck, conv1x1
 
 
 def pair_of_models(dtype: tg.dtype = tg.float32) -> tuple[tg.nn.Module, torch.nn.Module]:
@@ -73,7 +73,7 @@ def test_float32_steps_stay_within_rounding_of_float64() -> None:
         their_optim.step()
         assert distance(pairs) <= 1e-5, f"step {step}: parameters"
         ours.load_state_dict({k: tg.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
-        for (p, state), q in zip(optim.state.items(), theirs.parameters(), strict=True):
+        for state, q in zip(optim.state.values(), theirs.parameters(), strict=True):
             state["momentum_buffer"].copy_(tg.tensor(their_optim.state[q]["momentum_buffer"].numpy()))
 
 
@@ -118,7 +118,9 @@ def test_names_and_shapes_equal_torchvisions(build, block, layers, monkeypatch) 
     with torch.device("meta"):
         expected = torch_resnet.ResNet(block, layers).state_dict()
     ours = build(weights=None).state_dict()
-    assert sorted((k, tuple(v.shape)) for k, v in ours.items()) == sorted((k, tuple(v.shape)) for k, v in expected.items())
+    assert sorted((k, tuple(v.shape)) for k, v in ours.items()) == sorted(
+        (k, tuple(v.shape)) for k, v in expected.items()
+    )
 
 
 def test_bottleneck_forward_and_gradients_equal_torch() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tritongrad as tg
+from tritongrad.methods import Attached
 
 
 def test_creation_takes_torchs_dtypes() -> None:
@@ -137,7 +138,9 @@ def test_copies_and_pickles() -> None:
     twin = copy.deepcopy(t)
     with tg.no_grad():
         twin.add_(1)
-    assert t.tolist() == [[1.0, 2.0]] and twin.requires_grad and twin.grad.tolist() == [[1.0, 1.0]] and twin.note == "kept"
+    assert (
+        t.tolist() == [[1.0, 2.0]] and twin.requires_grad and twin.grad.tolist() == [[1.0, 1.0]] and twin.note == "kept"
+    )
     with pytest.raises(RuntimeError, match="leaf"):
         copy.deepcopy(t * 2)
     back = pickle.loads(pickle.dumps(t))
@@ -169,3 +172,10 @@ def test_default_dtype() -> None:
 def test_a_missing_allocation_is_a_sentence() -> None:
     with pytest.raises(MemoryError, match="could not allocate 4,611,686,018,427,387,904 bytes"):
         tg.empty(2**60)
+
+
+def test_declared_methods_are_the_attached_ones() -> None:
+    declared = set(Attached.__annotations__)
+    own = {"tritongrad.tensor", "tritongrad.methods"}
+    attached = {n for n, v in vars(tg.Tensor).items() if callable(v) and getattr(v, "__module__", "") not in own}
+    assert declared <= set(dir(tg.Tensor)) and attached <= declared

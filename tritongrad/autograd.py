@@ -170,7 +170,7 @@ class Node:
         else:
             results = self.function(gradients, wanted)
         return [
-            g if g is None or not want else g.fitted(*like, self.name)
+            g if g is None or like is None or not want else g.fitted(*like, self.name)
             for g, want, like in zip(results, wanted, self.like, strict=True)
         ]
 
@@ -252,7 +252,8 @@ def backward(
     `grad_tensors` weighs each, as the left side of a vector-Jacobian product; it may be left out for scalars.
     """
     roots, gradients = _roots(tensors, grad_tensors)
-    _run(roots, gradients, _list(inputs), create_graph if retain_graph is None else retain_graph, create_graph, None)
+    chosen = None if inputs is None else _list(inputs)
+    _run(roots, gradients, chosen, create_graph if retain_graph is None else retain_graph, create_graph, None)
 
 
 def grad(
@@ -287,14 +288,14 @@ def grad(
     return tuple(result)
 
 
-def _list(tensors: Any) -> list | None:
-    return None if tensors is None else list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+def _list(tensors: Any) -> list:
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 
 def _roots(tensors: Any, gradients: Any) -> tuple[list, list]:
     """The tensors to differentiate and their gradients, checked and filled in."""
-    roots = _list(tensors) or []
-    given = _list(gradients) or [None] * len(roots)
+    roots = _list(tensors)
+    given = [None] * len(roots) if gradients is None else _list(gradients)
     if len(given) != len(roots):
         raise RuntimeError(f"backward: got {len(roots)} tensors and {len(given)} gradients")
     for i, (t, g) in enumerate(zip(roots, given, strict=True)):
@@ -303,7 +304,8 @@ def _roots(tensors: Any, gradients: Any) -> tuple[list, list]:
         if g is None:
             if t.numel() != 1:
                 raise RuntimeError(
-                    f"backward: grad can be implicitly created only for scalar outputs, but the shape is {list(t.shape)}"
+                    f"backward: grad can be implicitly created only for scalar outputs, but the shape is "
+                    f"{list(t.shape)}"
                 )
             given[i] = t.ones_like()
         elif g.shape != t.shape or g.dtype is not t.dtype:
@@ -399,9 +401,7 @@ def _leading_to(roots: list, inputs: list | None) -> set[Node] | None:
             order.append(node)
             stack.extend(o[0] for o in node.inputs if isinstance(o, tuple))
     for node in sorted(order, key=lambda n: n.sequence):  # inputs come before what depends on them
-        if any(
-            o is not None and (o[0] in needed if isinstance(o, tuple) else id(o) in leaves) for o in node.inputs
-        ):
+        if any(o is not None and (o[0] in needed if isinstance(o, tuple) else id(o) in leaves) for o in node.inputs):
             needed.add(node)
     return needed
 
@@ -490,7 +490,8 @@ class Function:
             given = given if isinstance(given, tuple) else (given,)
             if len(given) != len(tensors):
                 raise RuntimeError(
-                    f"{cls.__name__}.backward returned {len(given)} gradients, but forward took {len(tensors)} arguments"
+                    f"{cls.__name__}.backward returned {len(given)} gradients, but forward took "
+                    f"{len(tensors)} arguments"
                 )
             return [g.clone() if g is not None else None for g in given]
 
@@ -519,7 +520,12 @@ class _Filler:
 
 
 def gradcheck(
-    function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True
+    function: Callable,
+    inputs: Any,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
 ) -> bool:
     """Compare gradients with central differences, for float64 inputs that require grad.
 
@@ -539,7 +545,8 @@ def gradcheck(
             if not np.allclose(ours, theirs, rtol, atol):
                 if raise_exception:
                     raise RuntimeError(
-                        f"gradcheck: the gradient of output {o} for input {k} is\n{ours}\nbut differences give\n{theirs}"
+                        f"gradcheck: the gradient of output {o} for input {k} is\n{ours}\n"
+                        f"but differences give\n{theirs}"
                     )
                 return False
     return True
@@ -573,12 +580,12 @@ def _differences(function: Callable, inputs: list, k: int, o: int, eps: float) -
 
 def gradgradcheck(function: Callable, inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3) -> bool:
     """`gradcheck` of the gradients of sum(outputs * cos(i)) for all inputs that require grad, i numbering elements."""
-    given = _list(inputs) or []
+    given = _list(inputs)
 
     def gradient(*at: Any) -> tuple:
         leaves = [t.requires_grad_() if w.requires_grad and t.is_leaf else t for t, w in zip(at, given, strict=True)]
         with enable_grad():
-            outputs = [t for t in _list(function(*leaves)) or [] if t.requires_grad]
+            outputs = [t for t in _list(function(*leaves)) if t.requires_grad]
             weights = [t.from_numpy_like(np.cos(np.arange(t.numel()))) for t in outputs]
             wanted = [t for t, w in zip(leaves, given, strict=True) if w.requires_grad]
             return grad(outputs, wanted, weights, create_graph=True, materialize_grads=True)

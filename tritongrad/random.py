@@ -12,8 +12,7 @@ import numpy as np
 from tritongrad.ops import elementwise as ew
 from tritongrad.ops.movement import shape_of
 from tritongrad.tensor import Tensor, as_device, get_default_dtype, record, record_inplace
-from tritongrad_kernels import dtypes, elementwise
-from tritongrad_kernels import random as kernel
+from tritongrad_kernels import dtypes, elementwise, random as kernel
 from tritongrad_kernels.array import from_host
 from tritongrad_kernels.dtypes import dtype
 
@@ -47,7 +46,9 @@ class Generator:
     def set_state(self, state: Tensor) -> Generator:
         """Go on from a state `get_state` gave."""
         if state.shape != (2,) or state.dtype is not dtypes.int64:
-            raise RuntimeError(f"set_state: expected an int64 tensor of shape [2], got {state.dtype.name}{list(state.shape)}")
+            raise RuntimeError(
+                f"set_state: expected an int64 tensor of shape [2], got {state.dtype.name}{list(state.shape)}"
+            )
         self._seed, self._draws = state.tolist()
         return self
 
@@ -201,3 +202,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
     kept = rand(x.shape, device=x.device) >= p
     scale = kept.to(x.dtype) * (1 / (1 - p) if p < 1 else 0.0)
     return x.mul_(scale) if inplace else x * scale
+
+
+for _function in (uniform_, normal_, bernoulli):
+    setattr(Tensor, _function.__name__, _function)

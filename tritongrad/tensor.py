@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tritongrad import autograd
+from tritongrad.methods import Attached
 from tritongrad_kernels import dtypes, elementwise, index
 from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device
 from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device
@@ -44,34 +45,10 @@ class Size(tuple):
         return f"tritongrad.Size({list(self)})"
 
 
-class Tensor:
+class Tensor(Attached):
     """A strided array of numbers that remembers, where a gradient is wanted, the operation it came from."""
 
     __slots__ = ("__dict__", "__weakref__", "_requires_grad", "array", "grad", "hooks", "node", "output_number")
-
-    # Attached by tritongrad.ops.
-    __add__: Callable[..., Tensor]
-    __radd__: Callable[..., Tensor]
-    __sub__: Callable[..., Tensor]
-    __rsub__: Callable[..., Tensor]
-    __mul__: Callable[..., Tensor]
-    __rmul__: Callable[..., Tensor]
-    __truediv__: Callable[..., Tensor]
-    __rtruediv__: Callable[..., Tensor]
-    __floordiv__: Callable[..., Tensor]
-    __mod__: Callable[..., Tensor]
-    __pow__: Callable[..., Tensor]
-    __rpow__: Callable[..., Tensor]
-    __matmul__: Callable[..., Tensor]
-    __neg__: Callable[..., Tensor]
-    __gt__: Callable[..., Tensor]
-    __ge__: Callable[..., Tensor]
-    __lt__: Callable[..., Tensor]
-    __le__: Callable[..., Tensor]
-    __getitem__: Callable[..., Tensor]
-    sum_to_size: Callable[..., Tensor]
-    to: Callable[..., Tensor]
-    __setitem__: Callable[..., None]
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
         self.array = array
@@ -147,7 +124,9 @@ class Tensor:
         """`dim` counted from the front; IndexError in torch's words if there is no such axis."""
         limit = max(self.ndim, 1)
         if not -limit <= dim < limit:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})")
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})"
+            )
         return dim % limit
 
     def __len__(self) -> int:
@@ -305,7 +284,7 @@ class Tensor:
         autograd.backward(self, gradient, retain_graph, create_graph, inputs)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Hook:
-        """Call `hook` with the gradient of this tensor whenever one is had; what it returns, if anything, replaces it."""
+        """Call `hook` with the gradient of this tensor whenever one is had; what it returns replaces it."""
         if not self.requires_grad:
             raise RuntimeError("register_hook: can't register a hook on a tensor that doesn't require gradient")
         if self.node is not None:
@@ -379,7 +358,7 @@ class Hook:
 
 
 def _rebuild(cls: type, values: np.ndarray, requires_grad: bool) -> Tensor:
-    result = cls.__new__(cls)
+    result: Tensor = object.__new__(cls)
     Tensor.__init__(result, from_host(values), requires_grad)
     return result
 

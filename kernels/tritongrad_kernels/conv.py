@@ -206,7 +206,7 @@ def conv2d(
     """Cross-correlate x [N,C,H,W] with weight [O,C/groups,R,S] (+ bias [O]) into channels-last [N,O,P,Q]."""
     x, weight = _channels_last(x), _channels_last(weight)
     bias = None if bias is None else contiguous(bias)
-    (n, channels, h, w), (o, c, r, s) = x.shape, weight.shape
+    (n, _, h, w), (o, c, r, s) = x.shape, weight.shape
     p = output_size(h, r, stride[0], padding[0], dilation[0])
     q = output_size(w, s, stride[1], padding[1], dilation[1])
     y = _empty_image((n, o, p, q), x)
@@ -234,7 +234,7 @@ def conv2d_input_grad(
 ) -> Array:
     """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W]."""
     dy, weight = _channels_last(dy), _channels_last(weight)
-    (n, channels, h, w), (o, c, r, s), (p, q) = x_shape, weight.shape, dy.shape[2:]
+    (n, _, h, w), (o, c, r, s), (p, q) = x_shape, weight.shape, dy.shape[2:]
     dx = _empty_image(x_shape, dy)
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
     per_group = o // groups
@@ -261,7 +261,7 @@ def conv2d_weight_grad(
 ) -> Array:
     """The gradient of `conv2d` for its weight: dy [N,O,P,Q], x [N,C,H,W] -> channels-last [O,C/groups,R,S]."""
     dy, x = _channels_last(dy), _channels_last(x)
-    (n, channels, h, w), (o, c, r, s), (p, q) = x.shape, weight_shape, dy.shape[2:]
+    (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight_shape, dy.shape[2:]
     per_group = o // groups
     pixels = n * p * q
     config = tile("conv2d_weight_grad", least=16, BO=per_group, BP=pixels, BC=c)
@@ -306,4 +306,3 @@ def _empty_image(shape: Sequence[int], like: Array) -> Array:
 
 def _arithmetic(x: Array) -> tuple[str, tl.dtype]:
     return matmul.PRECISION[matmul.precision], TRITON_TYPE[dtypes.accumulator(x.dtype)]
-

@@ -149,7 +149,9 @@ def _floor_divide_float(x, y):
     """floor(x / y) from the exact remainder, as Python's `//` defines it."""
     r = x % y
     q = (x - r) / y
-    q -= ((r != 0) & ((r < 0) != (y < 0))).to(q.dtype)  # C's remainder has the sign of x: the quotient was cut towards 0
+    q -= ((r != 0) & ((r < 0) != (y < 0))).to(
+        q.dtype
+    )  # C's remainder has the sign of x: the quotient was cut towards 0
     whole = tl.floor(q)
     whole += (q - whole > 0.5).to(q.dtype)  # x - r is a multiple of y up to rounding: take the nearest integer
     return tl.where(y == 0, x / y, whole)
@@ -410,9 +412,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
     return tuple(result)
 
 
-def merge_axes(
-    shape: Sequence[int], *strides: Sequence[int]
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+def merge_axes(shape: Sequence[int], *strides: Sequence[int]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Drop axes of extent 1, order the rest by the first operand's memory, and join neighbours that form one run in
     every operand. Returns the shape and each operand's strides, at least one axis."""
     axes = sorted((a for a in range(len(shape)) if shape[a] != 1), key=lambda a: (-abs(strides[0][a]), a))

@@ -24,10 +24,13 @@ class Device:
     """Where memory lives: `Device("cpu")`, `Device("cuda", 0)`, or `Device("cuda:0")`. Compares by value."""
 
     __slots__ = ("index", "type")
+    type: str
+    index: int | None
 
     def __init__(self, type: str | Device, index: int | None = None) -> None:
         if isinstance(type, Device):
-            type, index = type.type, type.index
+            self.type, self.index = type.type, type.index
+            return
         name, _, number = str(type).partition(":")
         if name not in ("cpu", "cuda") or (number and not number.isdigit()):
             raise ValueError(f"unknown device {str(type)!r}; expected 'cpu', 'cuda' or 'cuda:N'")

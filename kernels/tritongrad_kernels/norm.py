@@ -137,9 +137,7 @@ def _load_grad(DY, Y, place, mask, ACC: tl.constexpr):
 
 
 @triton.jit
-def _grad_sums(
-    DY, Y, X, MEAN, RSTD, SUMS, M, C, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr
-):
+def _grad_sums(DY, Y, X, MEAN, RSTD, SUMS, M, C, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
     """sums[z, 0, c] = sum over chunk z of g, sums[z, 1, c] = sum of g (x - mean) rstd, g = dy through the ReLU.
 
     Over all chunks these are the gradients of bias and weight. Grid one program per chunk and BC channels.

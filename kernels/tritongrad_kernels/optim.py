@@ -131,16 +131,15 @@ def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[
 
     None stands for an array this launch does not touch.
     """
-    longest = max(row[0].size for row in tensors if row[0] is not None)
+    params = [row[0] for row in tensors if row[0] is not None]
+    longest = max(p.size for p in params)
     config = tile("optim", BLOCK=longest)
     rows, blocks, nbytes = [], [], 0
-    for t, row in enumerate(tensors):
-        param = row[0]
-        assert param is not None
+    for t, (param, row) in enumerate(zip(params, tensors, strict=True)):
         rows.append([param.size, *(0 if a is None else a.data_ptr() for a in row)])
         blocks.append(np.stack(np.broadcast_arrays(t, np.arange(cdiv(param.size, config["BLOCK"]))), 1))
         nbytes += sum(a.nbytes * (1 if k == 1 else 2) for k, a in enumerate(row) if a is not None)
-    device = param.device
+    device = params[0].device
     return Table(
         _upload(np.array(rows, np.int64), device),
         _upload(np.concatenate(blocks).astype(np.int64), device),

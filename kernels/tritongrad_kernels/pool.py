@@ -28,9 +28,7 @@ def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
 
 
 @triton.jit
-def _max_pool2d(
-    X, Y, INDEX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr
-):
+def _max_pool2d(X, Y, INDEX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr):
     """y[n,p,q,c] = the largest x in the window of (p, q), NaN counting as largest; index = its place in the window.
 
     Shapes  x [N,H,W,C], y and index [N,P,Q,C]; index r S + s in uint8 or int32. The first of equals wins.
@@ -149,9 +147,7 @@ def _avg_pool2d_input_grad(
 
 
 @triton.jit
-def _adaptive_avg_pool2d(
-    X, Y, H, W, C, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
-):
+def _adaptive_avg_pool2d(X, Y, H, W, C, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr):
     """y[n,p,q,c] = the mean of x over rows floor(p H/P) .. ceil((p+1) H/P) - 1 and columns likewise.
 
     R x S bounds the windows. Grid one program per BP output pixels x BC channels.
@@ -221,9 +217,7 @@ def max_pool2d_input_grad(
     return dx
 
 
-def max_pool2d_gather(
-    x: Array, index: Array, window: Pair, stride: Pair, padding: Pair, dilation: Pair
-) -> Array:
+def max_pool2d_gather(x: Array, index: Array, window: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
     """The elements of x [N,C,H,W] that `index` names: [N,C,P,Q]."""
     x, y = _channels_last(x), _empty_image(index.shape, x)
     grid, numbers, config = _setup(x.shape, index.shape, index.shape)

@@ -160,7 +160,8 @@ def _best(x: Array, axes: Sequence[int], largest: bool) -> tuple[Array, Array]:
         config.update(FOLD=tile("reduce", FOLD=n_fold)["FOLD"])
         grid = cdiv(n_keep, config["KEEP"])
         nbytes = partial.nbytes + index.nbytes + out.nbytes + where.nbytes
-        launch(_extreme, grid, partial, index, out, where, *plan, n_keep, n_fold, n_fold, largest, acc, bytes=nbytes, **config)  # fmt: skip
+        sizes = (n_keep, n_fold, n_fold)
+        launch(_extreme, grid, partial, index, out, where, *plan, *sizes, largest, acc, bytes=nbytes, **config)
     return out.squeeze(0), where.squeeze(0)
 
 

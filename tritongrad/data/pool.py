@@ -1,8 +1,9 @@
 """Workers: grain iterators, in processes or threads, that make batches ahead of their use.
 
 Worker w of n makes the batches whose number is w modulo n, so that taking them in turn gives them in order. What it is
-to make comes to it as a grain iterator state: the same worker can so be sent through any number of epochs, and through
-a long or endless epoch in pieces.
+to make it finds in a file, a `Job`, and looks for the next one before every batch: the same worker can so be sent
+through any number of epochs, and through a long or endless one in pieces. (grain's own way to redirect an iterator,
+`set_state`, waits for ever if the worker dies before it has answered.)
 
 grain starts processes by spawn and pickles with cloudpickle: datasets and functions of any kind may be sent, lambdas
 and classes of the main script included.
@@ -14,19 +15,22 @@ import logging
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import count, islice
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -59,7 +63,6 @@ with _quiet():
 AHEAD = 4096  # batches whose indices are sent to the workers at once
 GRACE = 5.0  # seconds a worker is given to finish what it is making before it is killed
 INLINE = 2**14  # bytes: larger buffers travel in shared memory, and the pipe never fills
-_JOB = "tritongrad job"
 _starting = threading.Lock()
 Init = Callable[[int], None] | None
 
@@ -70,6 +73,12 @@ class Job:
 
     seed: int
     batches: list[tuple[int, Any]] | None
+
+    def post(self, directory: Path, worker: int, serial: int) -> None:
+        """Leave this for a worker to find; whole, or not at all."""
+        draft = directory / "draft"
+        draft.write_bytes(cloudpickle.dumps(self))
+        draft.rename(directory / f"{worker}.{serial}")
 
 
 @dataclass(frozen=True)
@@ -82,50 +91,59 @@ class Failure:
 
 
 class WorkerDataset(grain.IterDataset[Any]):
-    """The batches of one worker. `load` gives, in the worker, how to make them and the user's worker_init_fn."""
+    """What one worker makes. `load` gives, in the worker, how to make it and the user's worker_init_fn."""
 
-    def __init__(self, load: Callable[[], tuple[Fetcher, Init]], index: int, count: int, place: Place) -> None:
+    def __init__(
+        self, load: Callable[[], tuple[Fetcher, Init]], index: int, count: int, place: Place, directory: Path
+    ) -> None:
         super().__init__()
-        self.load, self.index, self.count, self.place = load, index, count, place
+        self.load, self.index, self.count, self.place, self.directory = load, index, count, place, directory
 
     def __iter__(self) -> WorkerIterator:
         return WorkerIterator(self)
 
 
 class WorkerIterator(grain.DatasetIterator[Any]):
-    """Makes the batches of a `Job`, and gives `End.END` when asked for more."""
+    """Gives (serial number of the job, batch); for a batch, `End.END` once the job is done, or a `Failure`."""
 
     def __init__(self, work: WorkerDataset) -> None:
         super().__init__()
-        self._work, self._job = work, b""
+        self._work, self._serial = work, 0
         self._fetcher: Fetcher | None = None
         self._batches: Iterator[Any] = iter(())
 
     def get_state(self) -> dict[str, Any]:
-        return {_JOB: b""}  # grain takes the state after every batch; where we are, the loader knows
+        return {}  # grain asks after every batch; where we are, the loader knows
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self._job, self._batches = state[_JOB], iter(())
+        raise NotImplementedError("workers are redirected by jobs")
 
     def __next__(self) -> Any:
         place = self._work.place
         try:
-            if self._job:
-                job, self._job = pickle.loads(self._job), b""
+            if (job := self._newest_job()) is not None:
                 self._batches = self._make(job)
             batch = next(self._batches, End.END)
-            return pack(batch) if place == "process" else batch
+            return self._serial, pack(batch) if place == "process" else batch
         except BaseException as error:  # SystemExit in a dataset must not end the worker without a word
             self._batches = iter(())
             text = "".join(traceback.format_exception(error))
             failure = Failure(error, text, f"DataLoader worker {place} {self._work.index}")
-            return pack_failure(failure) if place == "process" else failure
+            return self._serial, pack_failure(failure) if place == "process" else failure
+
+    def _newest_job(self) -> Job | None:
+        job = None
+        while (file := self._work.directory / f"{self._work.index}.{self._serial + 1}").exists():
+            job = pickle.loads(file.read_bytes())
+            file.unlink()
+            self._serial += 1
+        return job
 
     def _begin(self, job: Job) -> Fetcher:
         work, init = self._work, None
         if self._fetcher is None:
             if work.place == "process":
-                _follow_parent()
+                _follow_parent(work.directory)
             self._fetcher, init = work.load()
         seed = job.seed + work.index
         set_worker_info(WorkerInfo(work.index, work.count, seed, self._fetcher.dataset), work.place)
@@ -192,16 +210,18 @@ class Pool:
     """The workers of a loader. They live until `close`, which also happens when the pool is no longer referenced."""
 
     def __init__(self, fetcher: Fetcher, init: Init, count: int, place: Place, ahead: int, timeout: float) -> None:
+        load = partial(_copied, fetcher, init) if place == "thread" else partial(pickle.loads, _pickled(fetcher, init))
         self._count, self._place, self._timeout = count, place, timeout
-        self._turn = 0  # how many times work was begun
-        self.broken = False  # a worker died, hangs or could not start
         self._lend = fetcher.collate_fn is None  # the default collate's arrays are copied into tensors at once
+        self._serial = 0  # of the last jobs posted
+        self._iteration: object = None  # the one these were for
         self._workers: list[grain.DatasetIterator[Any]] = []
         self._processes: list[Any] = []
-        self.close = weakref.finalize(self, _close, self._workers, self._processes)
-        load = partial(_copied, fetcher, init) if place == "thread" else partial(pickle.loads, _pickled(fetcher, init))
+        self._directory = Path(tempfile.mkdtemp(prefix="tritongrad-"))
+        self.broken = False  # a worker died, hangs or could not start
+        self.close = weakref.finalize(self, _close, self._workers, self._processes, self._directory)
         for index in range(count):
-            work = WorkerDataset(load, index, count, place)
+            work = WorkerDataset(load, index, count, place, self._directory)
             if place == "thread":
                 ready = grain.experimental.ThreadPrefetchIterDataset(work, prefetch_buffer_size=ahead)
             else:
@@ -211,79 +231,75 @@ class Pool:
     def begin(self, seed: int, batches: Iterable[tuple[int, Any]] | None) -> Iterator[Any]:
         """Start the workers on numbered batches, or (None) on their shares of a stream. What they still had from
         before is discarded. Gives the batches in order of number."""
-        self._turn += 1
+        self._iteration = iteration = object()
         if batches is None:
-            self._send(seed, [None] * self._count)
-            return self._streams(self._turn)
+            self._post(seed, [None] * self._count)
+            return self._streams(iteration)
         numbered = iter(batches)
-        return self._chunks(self._turn, seed, numbered, self._send_chunk(seed, numbered))
+        return self._chunks(iteration, seed, numbered, self._post_chunk(seed, numbered))
 
-    def _send_chunk(self, seed: int, numbered: Iterator[tuple[int, Any]]) -> list[int]:
-        """Send out the next batches; gives their numbers."""
+    def _post_chunk(self, seed: int, numbered: Iterator[tuple[int, Any]]) -> list[int]:
+        """Post jobs for the next batches; gives their numbers."""
         chunk = list(islice(numbered, AHEAD))
-        self._send(seed, [[b for b in chunk if b[0] % self._count == w] for w in range(self._count)])
+        self._post(seed, [[b for b in chunk if b[0] % self._count == w] for w in range(self._count)])
         return [number for number, _ in chunk]
 
-    def _chunks(self, turn: int, seed: int, rest: Iterator[tuple[int, Any]], chunk: list[int]) -> Iterator[Any]:
+    def _chunks(self, iteration: object, seed: int, rest: Iterator[tuple[int, Any]], chunk: list[int]) -> Iterator[Any]:
         while chunk:
             for number in chunk:
-                yield self._take(number % self._count, turn)
-            chunk = self._send_chunk(seed, rest) if len(chunk) == AHEAD else []
+                yield self._take(number % self._count, iteration)
+            chunk = self._post_chunk(seed, rest) if len(chunk) == AHEAD else []
 
-    def _streams(self, turn: int) -> Iterator[Any]:
+    def _streams(self, iteration: object) -> Iterator[Any]:
         active = list(range(self._count))
         while active:
             for worker in tuple(active):
-                batch = self._take(worker, turn)
+                batch = self._take(worker, iteration)
                 if batch is End.END:
                     active.remove(worker)
                 else:
                     yield batch
 
-    def _send(self, seed: int, shares: list[Any]) -> None:
-        for worker, share in zip(self._workers, shares, strict=True):
-            job = cloudpickle.dumps(Job(seed, share))
-            worker.set_state(_with_job(worker.get_state(), job))
-        if self._place == "thread" or self._processes:
+    def _post(self, seed: int, shares: list[Any]) -> None:
+        self._serial += 1
+        for worker, share in enumerate(shares):
+            Job(seed, share).post(self._directory, worker, self._serial)
+        if self._serial == 1:
             self._start()
-            return
-        with _spawning() as children:
-            self._start()
+
+    def _start(self) -> None:
+        with _spawning() if self._place == "process" else nullcontext() as children:
+            for worker in self._workers:
+                worker.get_state()  # before which there is nothing to start
+                worker.start_prefetch()
             deadline = monotonic() + 60
-            while len(self._processes) < self._count:  # they are started by threads of grain's
+            while children and len(self._processes) < self._count:  # they are started by threads of grain's
                 if monotonic() > deadline:
                     raise RuntimeError(f"DataLoader: only {len(self._processes)} of {self._count} workers started")
                 sleep(1e-3)
                 self._processes += [p for p in children() if p not in self._processes]
 
-    def _start(self) -> None:
-        for worker in self._workers:
-            worker.start_prefetch()
+    def _take(self, worker: int, iteration: object) -> Any:
+        serial = 0
+        while serial != self._serial:  # what was made for an iteration that was abandoned
+            if iteration is not self._iteration:
+                raise RuntimeError(
+                    "DataLoader: persistent workers serve one iteration at a time, and a newer one has begun"
+                )
+            serial, batch = self._next(self._workers[worker])
+        if self._place == "process":
+            batch = unpack(batch, self._lend)
+        if isinstance(batch, Failure):
+            batch.error.add_note(f"Raised in {batch.worker}. Its traceback:\n{batch.text}")
+            raise batch.error
+        return batch
 
-    def _take(self, worker: int, turn: int) -> Any:
-        if turn != self._turn:
-            raise RuntimeError(
-                "DataLoader: persistent workers serve one iteration at a time, and a newer one has begun"
-            )
-        iterator = self._workers[worker]
+    def _next(self, worker: grain.DatasetIterator[Any]) -> Any:
         try:
-            element = next(iterator) if not self._timeout else _within(self._timeout, lambda: next(iterator))
+            return next(worker) if not self._timeout else _within(self._timeout, lambda: next(worker))
         except Exception:
             self.broken = True
             raise
-        if self._place == "process":
-            element = unpack(element, self._lend)
-        if isinstance(element, Failure):
-            element.error.add_note(f"Raised in {element.worker}. Its traceback:\n{element.text}")
-            raise element.error
-        return element
-
-
-def _with_job(state: Any, job: bytes) -> Any:
-    """The state of a grain pipeline with that of our iterator, wherever it is in there, replaced."""
-    if isinstance(state, dict):
-        return {_JOB: job} if _JOB in state else {key: _with_job(value, job) for key, value in state.items()}
-    return [_with_job(value, job) for value in state] if isinstance(state, list) else state
 
 
 def _pickled(fetcher: Fetcher, init: Init) -> bytes:
@@ -327,11 +343,12 @@ def _grain_processes() -> list[Any]:
     return [p for p in multiprocessing.active_children() if p.name.startswith("grain-process-prefetch")]
 
 
-def _follow_parent() -> None:
+def _follow_parent(directory: Path) -> None:
     """End this worker process as soon as its parent is gone, however that came about."""
 
     def follow() -> None:
         multiprocessing.parent_process().join()  # type: ignore[union-attr]
+        shutil.rmtree(directory, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
@@ -354,7 +371,7 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
         raise RuntimeError(f"DataLoader timed out after {seconds} seconds") from None
 
 
-def _close(workers: list[grain.DatasetIterator[Any]], processes: list[Any]) -> None:
+def _close(workers: list[grain.DatasetIterator[Any]], processes: list[Any], directory: Path) -> None:
     """End all workers together, killing processes that do not stop within `GRACE`."""
     closers = [threading.Thread(target=worker.close, daemon=True) for worker in workers]
     for closer in closers:
@@ -366,3 +383,4 @@ def _close(workers: list[grain.DatasetIterator[Any]], processes: list[Any]) -> N
         if process.is_alive():
             process.kill()
         process.join()
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,29 +1,22 @@
 """Modules, layers and losses."""
 
-from tritongrad.nn import functional as functional
-from tritongrad.nn import init as init
-from tritongrad.nn.activation import GELU as GELU
-from tritongrad.nn.activation import LeakyReLU as LeakyReLU
-from tritongrad.nn.activation import LogSoftmax as LogSoftmax
-from tritongrad.nn.activation import ReLU as ReLU
-from tritongrad.nn.activation import Sigmoid as Sigmoid
-from tritongrad.nn.activation import SiLU as SiLU
-from tritongrad.nn.activation import Softmax as Softmax
-from tritongrad.nn.activation import Tanh as Tanh
-from tritongrad.nn.batchnorm import BatchNorm1d as BatchNorm1d
-from tritongrad.nn.batchnorm import BatchNorm2d as BatchNorm2d
-from tritongrad.nn.container import ModuleList as ModuleList
-from tritongrad.nn.container import Sequential as Sequential
+from tritongrad.nn import functional as functional, init as init
+from tritongrad.nn.activation import (
+    GELU as GELU,
+    LeakyReLU as LeakyReLU,
+    LogSoftmax as LogSoftmax,
+    ReLU as ReLU,
+    Sigmoid as Sigmoid,
+    SiLU as SiLU,
+    Softmax as Softmax,
+    Tanh as Tanh,
+)
+from tritongrad.nn.batchnorm import BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d
+from tritongrad.nn.container import ModuleList as ModuleList, Sequential as Sequential
 from tritongrad.nn.conv import Conv2d as Conv2d
 from tritongrad.nn.dropout import Dropout as Dropout
 from tritongrad.nn.flatten import Flatten as Flatten
-from tritongrad.nn.linear import Identity as Identity
-from tritongrad.nn.linear import Linear as Linear
-from tritongrad.nn.loss import CrossEntropyLoss as CrossEntropyLoss
-from tritongrad.nn.loss import MSELoss as MSELoss
-from tritongrad.nn.loss import NLLLoss as NLLLoss
-from tritongrad.nn.module import Module as Module
-from tritongrad.nn.module import Parameter as Parameter
-from tritongrad.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
-from tritongrad.nn.pooling import AvgPool2d as AvgPool2d
-from tritongrad.nn.pooling import MaxPool2d as MaxPool2d
+from tritongrad.nn.linear import Identity as Identity, Linear as Linear
+from tritongrad.nn.loss import CrossEntropyLoss as CrossEntropyLoss, MSELoss as MSELoss, NLLLoss as NLLLoss
+from tritongrad.nn.module import Module as Module, Parameter as Parameter
+from tritongrad.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d, MaxPool2d as MaxPool2d

@@ -71,9 +71,17 @@ class _BatchNorm(Module):
             if momentum is None:
                 momentum = 1.0 / self.num_batches_tracked.item()
         by_batch = self.training or not self.track_running_stats
-        moving = (self.running_mean, self.running_var) if self.track_running_stats else (None, None)
         return F.batch_norm(
-            x, *moving, self.weight, self.bias, by_batch, momentum or 0.0, self.eps, residual=residual, relu=relu
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            by_batch,
+            momentum or 0.0,
+            self.eps,
+            residual=residual,
+            relu=relu,
         )
 
     def extra_repr(self) -> str:

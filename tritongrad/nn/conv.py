@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tritongrad.nn import functional as F
-from tritongrad.nn import init
+from tritongrad.nn import functional as F, init
 from tritongrad.nn.module import Module, Parameter
 from tritongrad.ops.conv import pair
 from tritongrad.ops.creation import uninitialised
@@ -38,7 +37,8 @@ class Conv2d(Module):
         super().__init__()
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
-                f"Conv2d: in_channels {in_channels} and out_channels {out_channels} must be divisible by groups {groups}"
+                f"Conv2d: in_channels {in_channels} and out_channels {out_channels} must be divisible by groups "
+                f"{groups}"
             )
         if padding_mode != "zeros":
             raise ValueError(f"Conv2d: padding_mode must be 'zeros', got {padding_mode!r}")

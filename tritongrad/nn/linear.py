@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tritongrad.nn import functional as F
-from tritongrad.nn import init
+from tritongrad.nn import functional as F, init
 from tritongrad.nn.module import Module, Parameter
 from tritongrad.ops.creation import uninitialised
 from tritongrad.tensor import Tensor

@@ -85,7 +85,9 @@ class Module:
             self._modules[name] = value
         elif name in self._parameters:
             if value is not None:
-                raise TypeError(f"cannot assign a {type(value).__name__} as parameter {name!r}: expected Parameter or None")
+                raise TypeError(
+                    f"cannot assign a {type(value).__name__} as parameter {name!r}: expected Parameter or None"
+                )
             self._parameters[name] = None
         elif name in self._buffers:
             if value is not None and not isinstance(value, Tensor):
@@ -93,7 +95,9 @@ class Module:
             self._buffers[name] = value
         elif name in self._modules:
             if value is not None:
-                raise TypeError(f"cannot assign a {type(value).__name__} as child module {name!r}: expected Module or None")
+                raise TypeError(
+                    f"cannot assign a {type(value).__name__} as child module {name!r}: expected Module or None"
+                )
             self._modules[name] = None
         else:
             object.__setattr__(self, name, value)
@@ -155,7 +159,9 @@ class Module:
 
     # -------------------------------------------------------------------------------------------------- the tree
 
-    def named_modules(self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+    def named_modules(
+        self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
         """This module and all below it, each once, with dotted names."""
         memo = set() if memo is None else memo
         if self in memo:
@@ -180,7 +186,9 @@ class Module:
     def children(self) -> Iterator[Module]:
         return (m for _, m in self.named_children())
 
-    def _named(self, table: str, prefix: str, recurse: bool, remove_duplicate: bool = True) -> Iterator[tuple[str, Any]]:
+    def _named(
+        self, table: str, prefix: str, recurse: bool, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
             for name, value in getattr(module, table).items():
@@ -188,14 +196,18 @@ class Module:
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names; one that appears twice is given once."""
         return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
         """Buffers with dotted names."""
         return self._named("_buffers", prefix, recurse, remove_duplicate)
 
@@ -316,7 +328,9 @@ class Module:
             if child is not None:
                 yield from child._entries(f"{prefix}{name}.")
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> _IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> _IncompatibleKeys:
         """Copy values into parameters and buffers by name. Either all of them are copied or, on an error, none.
 
         With `strict` missing and unexpected names are an error; they are returned otherwise. Wrong shapes always are.

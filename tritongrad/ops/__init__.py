@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tritongrad.ops import creation, elementwise, linalg, movement, reduce
-from tritongrad.ops import softmax as softmax_ops
+from tritongrad.ops import creation, elementwise, linalg, movement, reduce, softmax as softmax_ops
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
 
@@ -27,7 +26,11 @@ def _conversion(kind: dtypes.dtype) -> Any:
     return lambda self: movement.cast(self, kind)
 
 
-_OPERATORS = {
+def _like_self(create: Any) -> Any:
+    return lambda self, *size, **options: create(*size, **{"dtype": self.dtype, "device": self.device, **options})
+
+
+_OPERATORS: dict[str, Any] = {
     "__add__": elementwise.add,
     "__radd__": elementwise.add,
     "__iadd__": elementwise.add_,
@@ -89,16 +92,30 @@ for _name, _function in _OPERATORS.items():
     setattr(Tensor, _name, _function)
 for _function in _METHODS:
     setattr(Tensor, _function.__name__, _function)
-for _name, _kind in {
-    "double": dtypes.float64, "float": dtypes.float32, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
-    "long": dtypes.int64, "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8,
-    "bool": dtypes.bool_,
-}.items():  # fmt: skip
-    setattr(Tensor, _name, _conversion(_kind))
-Tensor.cpu = lambda self: movement.to(self, "cpu")
-Tensor.cuda = lambda self, device=None, non_blocking=False: movement.to(self, "cuda" if device is None else device)
-Tensor.type_as = lambda self, other: movement.to(self, other.dtype)
-Tensor.T = property(lambda self: movement.permute(self, tuple(reversed(range(self.ndim)))))
-Tensor.mT = property(lambda self: movement.transpose(self, -2, -1))
-Tensor.new_zeros = lambda self, *size, **options: creation.zeros(*size, **{"dtype": self.dtype, "device": self.device, **options})
-Tensor.new_ones = lambda self, *size, **options: creation.ones(*size, **{"dtype": self.dtype, "device": self.device, **options})
+_SHORTHANDS = {
+    **{
+        name: _conversion(kind)
+        for name, kind in {
+            "double": dtypes.float64,
+            "float": dtypes.float32,
+            "half": dtypes.float16,
+            "bfloat16": dtypes.bfloat16,
+            "long": dtypes.int64,
+            "int": dtypes.int32,
+            "short": dtypes.int16,
+            "char": dtypes.int8,
+            "byte": dtypes.uint8,
+            "bool": dtypes.bool_,
+        }.items()
+    },
+    "cpu": lambda self: movement.to(self, "cpu"),
+    "cuda": lambda self, device=None, non_blocking=False: movement.to(self, "cuda" if device is None else device),
+    "type_as": lambda self, other: movement.to(self, other.dtype),
+    "new_zeros": _like_self(creation.zeros),
+    "new_ones": _like_self(creation.ones),
+    "T": property(lambda self: movement.permute(self, tuple(reversed(range(self.ndim))))),
+    "mT": property(lambda self: movement.transpose(self, -2, -1)),
+}
+
+for _name, _value in _SHORTHANDS.items():
+    setattr(Tensor, _name, _value)

@@ -91,7 +91,9 @@ def _conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Tensor:
     x_shape, w_shape = x.array.shape, weight.array.shape
-    y = kernel.conv2d(x.array, weight.array, bias.array if bias is not None else None, stride, padding, dilation, groups)
+    y = kernel.conv2d(
+        x.array, weight.array, bias.array if bias is not None else None, stride, padding, dilation, groups
+    )
     return record(
         y,
         (x, lambda dy: conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups)),

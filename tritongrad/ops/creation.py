@@ -50,7 +50,13 @@ def _any_tensor(data: Any) -> bool:
 
 
 def _lists(data: Any) -> Any:
-    return data.tolist() if isinstance(data, Tensor) else [_lists(v) for v in data] if isinstance(data, list | tuple) else data
+    return (
+        data.tolist()
+        if isinstance(data, Tensor)
+        else [_lists(v) for v in data]
+        if isinstance(data, list | tuple)
+        else data
+    )
 
 
 def as_tensor(data: Any, dtype: dtype | None = None, device: Any = None) -> Tensor:
@@ -162,5 +168,7 @@ def eye(n: int, m: int | None = None, *, dtype: dtype | None = None, device: Any
     """The n x m matrix with ones on its diagonal."""
     m = n if m is None else m
     place = as_device(device)
-    rows, columns = elementwise.iota(n, place).reshaped((n, 1)), elementwise.iota(m, place).reshaped((1, m))
-    return Tensor(elementwise.map(elementwise._eq, rows, columns, dtype=dtype or get_default_dtype(), compute=dtypes.int64))
+    rows, columns = elementwise.iota(n, place).unsqueeze(1), elementwise.iota(m, place).unsqueeze(0)
+    return Tensor(
+        elementwise.map(elementwise._eq, rows, columns, dtype=dtype or get_default_dtype(), compute=dtypes.int64)
+    )

@@ -11,9 +11,8 @@ from typing import Any
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.tensor import Tensor, get_default_dtype, record, record_inplace
-from tritongrad_kernels import dtypes
-from tritongrad_kernels import elementwise as kernel
-from tritongrad_kernels.array import Array
+from tritongrad_kernels import dtypes, elementwise as kernel
+from tritongrad_kernels.array import Array, empty
 from tritongrad_kernels.dtypes import bool_, dtype
 from tritongrad_kernels.elementwise import map
 
@@ -53,9 +52,7 @@ def _arrays(name: str, *operands: Operand) -> list[Any]:
         where = " and ".join(sorted(str(d) for d in devices))
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, but found {where}")
     # A tensor without dimensions on another device is a number, as in torch.
-    return [
-        x if not isinstance(x, Tensor) else x.array if x.device in devices else x.item() for x in operands
-    ]
+    return [x if not isinstance(x, Tensor) else x.array if x.device in devices else x.item() for x in operands]
 
 
 def _apply(name: str, formula: Any, *operands: Operand, kind: dtype | None = None, out: dtype | None = None) -> Array:
@@ -151,14 +148,14 @@ def relu(x: Tensor) -> Tensor:
 
 def relu_(x: Tensor) -> Tensor:
     """`relu` in place."""
-    return record_inplace(
-        x, lambda: map(kernel._relu, x.array, out=x.array), (x, lambda dy, y: where_positive(dy, y))
-    )
+    return record_inplace(x, lambda: map(kernel._relu, x.array, out=x.array), (x, lambda dy, y: where_positive(dy, y)))
 
 
 def where_positive(x: Tensor, y: Tensor) -> Tensor:
     """x where y > 0, else 0. No gradient for y, whose is 0 almost everywhere."""
-    return record(_apply("where_positive", kernel._where_positive, x, y, kind=x.dtype), (x, lambda g: where_positive(g, y)))
+    return record(
+        _apply("where_positive", kernel._where_positive, x, y, kind=x.dtype), (x, lambda g: where_positive(g, y))
+    )
 
 
 def silu(x: Tensor) -> Tensor:
@@ -220,8 +217,8 @@ def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
         return sign(quotient) * floor(abs(quotient))
     if rounding_mode is not None:
         raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
-    quotient = _apply("div", kernel._div, x, y, kind=_floating_type(x, y))
-    return record(quotient, (x, lambda dy: dy / y), (y, lambda dy, z: -dy * (z / y)))
+    z = _apply("div", kernel._div, x, y, kind=_floating_type(x, y))
+    return record(z, (x, lambda dy: dy / y), (y, lambda dy, z: -dy * (z / y)))
 
 
 def floor_divide(x: Operand, y: Operand) -> Tensor:
@@ -278,7 +275,7 @@ def _as_tensor(x: Operand, like: Tensor) -> Tensor:
 
 def full_like(x: Tensor, value: float) -> Tensor:
     """A tensor like x filled with a number."""
-    return Tensor(map(kernel._identity, value, out=kernel.empty(x.array.shape, x.dtype, x.device)))
+    return Tensor(map(kernel._identity, value, out=empty(x.array.shape, x.dtype, x.device)))
 
 
 def _pow_number(x: Tensor, y: bool | int | float, kind: dtype) -> Tensor:
@@ -512,9 +509,7 @@ def clamp_(x: Tensor, min: float | None = None, max: float | None = None) -> Ten
     with_bounds = clamp(x.detach(), min, max).array
     low, high = -math.inf if min is None else min, math.inf if max is None else max
     inside = logical_and(x >= low, x <= high) if is_grad_enabled() and x.requires_grad else x
-    return record_inplace(
-        x, lambda: kernel.copy_into(with_bounds, x.array), (x, lambda dy: where(inside, dy, 0.0))
-    )
+    return record_inplace(x, lambda: kernel.copy_into(with_bounds, x.array), (x, lambda dy: where(inside, dy, 0.0)))
 
 
 def copy_(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:

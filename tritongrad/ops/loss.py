@@ -8,8 +8,7 @@ from tritongrad.ops.movement import permute, reshape
 from tritongrad.ops.reduce import mean, sum
 from tritongrad.ops.softmax import log_softmax
 from tritongrad.tensor import Tensor, differentiable, record
-from tritongrad_kernels import dtypes, elementwise, index
-from tritongrad_kernels import loss as kernel
+from tritongrad_kernels import dtypes, elementwise, index, loss as kernel
 
 
 def reduced(loss: Tensor, reduction: str, name: str) -> Tensor:
@@ -52,7 +51,9 @@ def cross_entropy(
     rows = _class_last(x, axis, count)
     if classes:
         targets = reshape(target.to(dtypes.int64), (-1,)).contiguous()
-        message = f"cross_entropy: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
+        message = (
+            f"cross_entropy: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
+        )
         index.require_range(targets.array, count, message, ignore_index)
     else:
         targets = _class_last(target, axis, count)
@@ -108,7 +109,8 @@ def _check(x: Tensor, target: Tensor, weight: Tensor | None, classes: bool, smoo
         raise RuntimeError(f"cross_entropy: expected a target of shape {list(expected)}, got {described}")
     if weight is not None and (weight.shape != (x.shape[axis],) or weight.dtype is not x.dtype):
         raise RuntimeError(
-            f"cross_entropy: expected a weight {x.dtype.name}[{x.shape[axis]}], got {weight.dtype.name}{list(weight.shape)}"
+            f"cross_entropy: expected a weight {x.dtype.name}[{x.shape[axis]}], "
+            f"got {weight.dtype.name}{list(weight.shape)}"
         )
     if x.device != target.device:
         raise RuntimeError(f"cross_entropy: input is on {x.device}, target on {target.device}")
@@ -120,9 +122,7 @@ def _class_last(x: Tensor, axis: int, count: int) -> Tensor:
     return reshape(x, (-1, count)) if x.numel() else reshape(x, (0, count))
 
 
-def _row_losses(
-    x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float
-) -> Tensor:
+def _row_losses(x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float) -> Tensor:
     """The loss of each row of x [M, C]."""
     if target.requires_grad or (weight is not None and weight.requires_grad):
         return _composed(x, target, weight, ignore, smoothing)  # the fused kernel knows no gradient for these

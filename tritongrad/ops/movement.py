@@ -23,7 +23,7 @@ def _view(x: Tensor, array: Array, gradient: Any) -> Tensor:
     """`array`, which shares the memory of x, recorded as a view of it."""
     result = record(array, (x, gradient))
     if array.memory is x.array.memory:
-        result.view_of = x
+        result.__dict__["view_of"] = x
     return result
 
 
@@ -248,7 +248,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     target = place(x.array)
     if isinstance(value, Tensor) and set(value.shape[: max(value.ndim - target.ndim, 0)]) == {1}:
         value = reshape(value, value.shape[value.ndim - target.ndim :])  # as torch, more axes in front if they are 1
-    source = value.array if isinstance(value, Tensor) else value
+    source: Any = value
     if isinstance(value, Tensor):
         try:
             source = to_same_device(value, x).array.expand(target.shape)
@@ -258,7 +258,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
             ) from None
 
     def write() -> None:
-        if isinstance(value, Tensor):
+        if isinstance(source, Array):
             elementwise.copy_into(source, target)
         else:
             elementwise.fill(target, source)
@@ -271,7 +271,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     )
 
 
-# ---------------------------------------------------------------------------------------------------- joining, splitting
+# --------------------------------------------------------------------------------------------------- joining, splitting
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -284,7 +284,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     shapes = [t.array.shape for t in used]
     if () in shapes:
         raise RuntimeError("cat: a tensor of no dimensions has no axis to join along; use stack")
-    if any(len(s) != len(shapes[0]) or s[:axis] != shapes[0][:axis] or s[axis + 1 :] != shapes[0][axis + 1 :] for s in shapes):
+    if any(
+        len(s) != len(shapes[0]) or s[:axis] != shapes[0][:axis] or s[axis + 1 :] != shapes[0][axis + 1 :]
+        for s in shapes
+    ):
         raise RuntimeError(f"cat: shapes {', '.join(str(list(s)) for s in shapes)} differ outside dimension {axis}")
     kind = used[0].dtype
     for t in used[1:]:
@@ -392,7 +395,7 @@ def to(
     copy: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """x with another dtype, device or memory format, given as such or as a tensor to be like; itself if nothing changes.
+    """x with another dtype, device or memory format, or those of another tensor; itself if nothing changes.
 
     `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`, or by keyword.
     """

@@ -7,8 +7,7 @@ from tritongrad.ops import elementwise as ew
 from tritongrad.ops.movement import reshape
 from tritongrad.ops.reduce import mean as mean_of
 from tritongrad.tensor import Tensor, differentiable, record_joint
-from tritongrad_kernels import dtypes, elementwise
-from tritongrad_kernels import norm as kernel
+from tritongrad_kernels import dtypes, elementwise, norm as kernel
 from tritongrad_kernels.array import Array, channels_last_strides
 
 
@@ -36,9 +35,9 @@ def batch_norm(
     matrix = _rows(x.array, rows, channels)
     acc = dtypes.accumulator(x.dtype)
     if training:
-        moving = [None if t is None else elementwise.contiguous(t.array) for t in (running_mean, running_var)]
-        mean, rstd = kernel.statistics(matrix, *moving, momentum, eps)
-        for t, moved in zip((running_mean, running_var), moving, strict=True):
+        moving_mean, moving_var = _contiguous(running_mean), _contiguous(running_var)
+        mean, rstd = kernel.statistics(matrix, moving_mean, moving_var, momentum, eps)
+        for t, moved in ((running_mean, moving_mean), (running_var, moving_var)):
             if t is not None and moved is not None:
                 if moved is not t.array:  # it lay in memory with gaps
                     elementwise.copy_into(moved, t.array)
@@ -48,9 +47,9 @@ def batch_norm(
         mean = elementwise.contiguous(elementwise.cast(running_mean.array, acc))
         shifted = elementwise.map(elementwise._add, running_var.array, eps, dtype=acc)
         rstd = elementwise.map(elementwise._rsqrt, shifted)
-    arrays = [None if t is None else elementwise.contiguous(t.array) for t in (weight, bias)]
+    scale, shift = _contiguous(weight), _contiguous(bias)
     other = None if residual is None else _rows(residual.array, rows, channels)
-    y = kernel.normalize(matrix, mean, rstd, *arrays, other, relu)
+    y = kernel.normalize(matrix, mean, rstd, scale, shift, other, relu)
     image, y_rows = _image(y, x), y if relu else None
     inputs = (x, weight, bias, residual)
 
@@ -65,7 +64,7 @@ def batch_norm(
         flat = _rows(dy.array, rows, channels)
         sums = kernel.grad_sums(flat, y_rows, matrix, mean, rstd) if training or wanted[1] or wanted[2] else None
         used = sums if training else None
-        dx, dresidual = kernel.input_grad(flat, y_rows, matrix, mean, rstd, arrays[0], used, wanted[3])
+        dx, dresidual = kernel.input_grad(flat, y_rows, matrix, mean, rstd, scale, used, wanted[3])
         return [
             Tensor(_image(dx, x)) if wanted[0] else None,
             Tensor(sums.select(0, 1)) if wanted[1] and sums is not None else None,
@@ -90,7 +89,9 @@ def _check(
         raise RuntimeError(f"batch_norm: expected a floating-point input [N, C, ...], got {described}")
     for name, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
         if t is not None and t.shape != (x.shape[1],):
-            raise RuntimeError(f"batch_norm: expected {name} of shape [{x.shape[1]}] for {described}, got {list(t.shape)}")
+            raise RuntimeError(
+                f"batch_norm: expected {name} of shape [{x.shape[1]}] for {described}, got {list(t.shape)}"
+            )
     if residual is not None and (residual.shape != x.shape or residual.dtype is not x.dtype):
         raise RuntimeError(
             f"batch_norm: expected a residual {described}, got {residual.dtype.name}{list(residual.shape)}"
@@ -99,6 +100,10 @@ def _check(
         raise RuntimeError("batch_norm: running_mean and running_var must be given in evaluation mode")
     if training and x.numel() // max(x.shape[1], 1) <= 1:
         raise ValueError(f"batch_norm: expected more than 1 value per channel when training, got input {described}")
+
+
+def _contiguous(t: Tensor | None) -> Array | None:
+    return None if t is None else elementwise.contiguous(t.array)
 
 
 def _rows(a: Array, rows: int, channels: int) -> Array:
@@ -139,4 +144,3 @@ def _composed(
     y = y if bias is None else y + reshape(bias, shape)
     y = y if residual is None else y + residual
     return ew.relu(y) if relu else y
-

@@ -46,7 +46,7 @@ def _batched(function: Any, x: Tensor, *args: Any) -> Tensor:
 def max_pool2d(
     x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Tensor:
-    """The largest element in each window of x [N, C, H, W]; padding never wins. The first of equals gets the gradient."""
+    """The largest element in each window of x [N, C, H, W]; padding never wins, the first of equals does."""
     if x.ndim == 3:
         return _batched(max_pool2d, x, kernel_size, stride, padding, dilation, ceil_mode)
     size, *geometry = _geometry("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)

@@ -7,9 +7,7 @@ from typing import Any
 from tritongrad.ops import elementwise as ew
 from tritongrad.ops.movement import expand, reshape
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import dtypes
-from tritongrad_kernels import elementwise as kernel_map
-from tritongrad_kernels import reduce as kernel
+from tritongrad_kernels import dtypes, elementwise as kernel_map, reduce as kernel
 from tritongrad_kernels.dtypes import dtype
 
 Dim = Any  # None, an int, or a sequence of ints
@@ -121,14 +119,18 @@ def _along(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesAndIndices:
         here = _positions(full, axis, dy) == indices
         return ew.where(here, reshape(dy, indices.shape), 0.0)
 
-    return ValuesAndIndices((record(kernel_map.reshape(values.array, shape), (x, lambda dy: gradient(dy))), reshape(indices, shape)))
+    return ValuesAndIndices(
+        (record(kernel_map.reshape(values.array, shape), (x, lambda dy: gradient(dy))), reshape(indices, shape))
+    )
 
 
 def _positions(shape: tuple[int, ...], axis: int, like: Tensor) -> Tensor:
     """Each element's position along `axis`, to be broadcast to `shape`."""
     if not shape:
         return Tensor(kernel_map.full((), 0, dtypes.int64, like.device))
-    return reshape(Tensor(kernel_map.iota(shape[axis], like.device)), [-1 if a == axis else 1 for a in range(len(shape))])
+    return reshape(
+        Tensor(kernel_map.iota(shape[axis], like.device)), [-1 if a == axis else 1 for a in range(len(shape))]
+    )
 
 
 def _evenly(name: str, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
@@ -219,5 +221,3 @@ def norm(x: Tensor, p: float = 2.0, dim: Dim = None, keepdim: bool = False) -> T
         return ew.where(reshape(y, kept) == 0, 0.0, x * reshape(dy / y, kept))
 
     return record(y.array, (x, lambda dy, y: gradient(dy, y)))
-
-

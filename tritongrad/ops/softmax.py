@@ -9,8 +9,7 @@ from tritongrad.ops import elementwise as ew
 from tritongrad.ops.movement import reshape, transpose
 from tritongrad.ops.reduce import sum
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import elementwise
-from tritongrad_kernels import softmax as kernel
+from tritongrad_kernels import elementwise, softmax as kernel
 from tritongrad_kernels.dtypes import dtype
 
 

@@ -45,8 +45,9 @@ class Adam(Optimizer):
         if differentiable:
             raise ValueError(f"{name}: differentiable=True is not offered; write the update with tensors instead")
         defaults = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
-            "foreach": foreach, "capturable": capturable, "differentiable": differentiable, "fused": fused,
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
+            "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable,
+            "fused": fused,
         }  # fmt: skip
         super().__init__(params, defaults)
         self.working_copies: dict[Tensor, Tensor] = {}
@@ -91,7 +92,17 @@ class Adam(Optimizer):
         (b1, b2), decay = group["betas"], group["weight_decay"]
         sign = -1.0 if group["maximize"] else 1.0
         coupled, decoupled = (0.0, decay) if self.decoupled else (decay, 0.0)
-        numbers = [float(group["lr"]), coupled, decoupled, b1, b2, group["eps"], 1 - b1**step, math.sqrt(1 - b2**step), sign]
+        numbers = [
+            float(group["lr"]),
+            coupled,
+            decoupled,
+            b1,
+            b2,
+            group["eps"],
+            1 - b1**step,
+            math.sqrt(1 - b2**step),
+            sign,
+        ]
         return row, numbers
 
 

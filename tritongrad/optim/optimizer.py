@@ -78,7 +78,9 @@ class Optimizer:
         if [len(g["params"]) for g in groups] != [len(g["params"]) for g in saved]:
             raise ValueError("loaded state dict has a different number of parameter groups or of parameters in a group")
         params = {
-            i: p for own, given in zip(groups, saved, strict=True) for i, p in zip(given["params"], own["params"], strict=True)
+            i: p
+            for own, given in zip(groups, saved, strict=True)
+            for i, p in zip(given["params"], own["params"], strict=True)
         }
         state = {}
         for i, values in state_dict["state"].items():

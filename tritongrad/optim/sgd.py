@@ -40,7 +40,9 @@ class SGD(Optimizer):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: Nesterov momentum requires a momentum and zero dampening")
         if differentiable:
-            raise ValueError("SGD: differentiable=True is not offered; write the update with tensors to differentiate it")
+            raise ValueError(
+                "SGD: differentiable=True is not offered; write the update with tensors to differentiate it"
+            )
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov,
             "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused,

@@ -1,0 +1,220 @@
+"""Optimisers against torch's, in one launch, with state that torch's can load."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import tritongrad as tg
+from tritongrad_kernels import launch
+
+SHAPES = [(), (1,), (5,), (7, 3), (4, 3, 3, 3), (130,)]
+
+
+def parameters(dtype: str = "float32") -> tuple[list[tg.Tensor], list[torch.Tensor]]:
+    """The same values on both sides; the rank-4 one of ours lies channels-last, as convolution weights do."""
+    rng = np.random.default_rng(0)
+    ours, theirs = [], []
+    for shape in SHAPES:
+        values = rng.standard_normal(shape)
+        t = tg.tensor(values, dtype=getattr(tg, dtype))
+        t = t.contiguous(memory_format=tg.channels_last) if t.ndim == 4 else t
+        ours.append(t.detach().requires_grad_())
+        theirs.append(torch.tensor(t.double().numpy()).requires_grad_())
+    return ours, theirs
+
+
+def give_gradients(ours: list[tg.Tensor], theirs: list[torch.Tensor], step: int) -> None:
+    rng = np.random.default_rng(100 + step)
+    for p, q in zip(ours, theirs, strict=True):
+        g = rng.standard_normal(tuple(q.shape))
+        p.grad = tg.tensor(g, dtype=p.dtype)
+        q.grad = torch.tensor(p.grad.double().numpy())
+
+
+CASES = [
+    (tg.optim.SGD, torch.optim.SGD, {"lr": 0.1}),
+    (tg.optim.SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    (tg.optim.SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
+    (tg.optim.SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    (tg.optim.SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "maximize": True}),
+    (tg.optim.Adam, torch.optim.Adam, {"lr": 0.01}),
+    (tg.optim.Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    (tg.optim.Adam, torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "maximize": True}),
+    (tg.optim.AdamW, torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.2}),
+    (tg.optim.AdamW, torch.optim.AdamW, {"lr": 0.01, "amsgrad": True}),
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "their_cls", "options"), CASES, ids=lambda v: str(v) if isinstance(v, dict) else v.__module__
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_equal_torchs(cls, their_cls, options, dtype, tiles) -> None:
+    ours, theirs = parameters(dtype)
+    optim, their_optim = cls(ours, **options), their_cls(theirs, **options)
+    for step in range(4):
+        give_gradients(ours, theirs, step)
+        if step == 2:  # a parameter without a gradient is left alone, and its step count behind
+            ours[1].grad = theirs[1].grad = None
+        optim.step()
+        their_optim.step()
+        for p, q in zip(ours, theirs, strict=True):
+            bound = 3e-6 if dtype == "float32" else 1e-14
+            assert np.allclose(p.detach().numpy(), q.detach().numpy(), rtol=bound, atol=bound), (step, p.shape)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_parameters(dtype: str) -> None:
+    """Updated in float32, stored once rounded."""
+    ours, theirs = parameters(dtype)
+    optim, their_optim = tg.optim.SGD(ours, 0.1), torch.optim.SGD(theirs, 0.1)
+    give_gradients(ours, theirs, 0)
+    optim.step()
+    their_optim.step()
+    for p, q in zip(ours, theirs, strict=True):
+        expected = tg.tensor(q.detach().numpy(), dtype=tg.float32).to(p.dtype)
+        assert np.abs(p.detach().float().numpy() - expected.float().numpy()).max(initial=0) <= 2**-7
+
+
+def test_one_launch_for_all_parameters() -> None:
+    ours, _ = parameters()
+    for cls, kernel in ((tg.optim.SGD, "_sgd"), (tg.optim.Adam, "_adam")):
+        options = {"momentum": 0.9} if cls is tg.optim.SGD else {}
+        optim = cls(ours, lr=0.1, **options)
+        for p in ours:
+            p.grad = p.detach().clone()
+        optim.step()
+        with launch.recording() as log:
+            optim.step()
+        assert [entry.kernel for entry in log] == [kernel]
+        assert log[0].bytes >= sum(p.nbytes for p in ours) * 5
+
+
+def test_groups_with_their_own_options_share_the_launch() -> None:
+    ours, theirs = parameters()
+    groups = [{"params": ours[:2]}, {"params": ours[2:], "lr": 0.01, "weight_decay": 0.1}]
+    their_groups = [{"params": theirs[:2]}, {"params": theirs[2:], "lr": 0.01, "weight_decay": 0.1}]
+    optim, their_optim = tg.optim.SGD(groups, lr=0.1, momentum=0.9), torch.optim.SGD(their_groups, lr=0.1, momentum=0.9)
+    give_gradients(ours, theirs, 0)
+    with launch.recording() as log:
+        optim.step()
+    their_optim.step()
+    assert sum(entry.kernel == "_sgd" for entry in log) == 1
+    for group, their_group in zip(optim.param_groups, their_optim.param_groups, strict=True):
+        group["lr"] *= 0.5  # what a schedule does
+        their_group["lr"] *= 0.5
+    give_gradients(ours, theirs, 1)
+    optim.step()
+    their_optim.step()
+    for p, q in zip(ours, theirs, strict=True):
+        assert np.allclose(p.detach().numpy(), q.detach().numpy(), rtol=3e-6, atol=3e-6)
+
+
+def test_working_copies_follow_the_master() -> None:
+    for cls in (tg.optim.SGD, tg.optim.Adam):
+        p = tg.randn(100, requires_grad=True)
+        copy = p.detach().to(tg.bfloat16)
+        optim = cls([p], lr=0.1)
+        optim.working_copies[p] = copy
+        p.grad = tg.randn(100)
+        optim.step()
+        assert tg.equal(copy, p.detach().to(tg.bfloat16))
+
+
+@pytest.mark.parametrize("cls", [tg.optim.SGD, tg.optim.Adam])
+def test_state_goes_to_torch_and_back(cls) -> None:
+    """Our state dict has torch's layout; loading it resumes with the same bits."""
+    options = {"lr": 0.1, "momentum": 0.9} if cls is tg.optim.SGD else {"lr": 0.1, "amsgrad": True}
+    ours, theirs = parameters()
+    optim, their_optim = cls(ours, **options), getattr(torch.optim, cls.__name__)(theirs, **options)
+    give_gradients(ours, theirs, 0)
+    optim.step()
+    their_optim.step()
+    state, their_state = optim.state_dict(), their_optim.state_dict()
+    assert {k: sorted(v) for k, v in state["state"].items()} == {k: sorted(v) for k, v in their_state["state"].items()}
+    assert state["param_groups"][0]["params"] == their_state["param_groups"][0]["params"]
+
+    again = [p.detach().clone().requires_grad_() for p in ours]
+    resumed = cls(again, lr=9.0, **{k: v for k, v in options.items() if k != "lr"})
+    resumed.load_state_dict(state)
+    assert resumed.param_groups[0]["lr"] == 0.1
+    for step in (1, 2):
+        give_gradients(ours, theirs, step)
+        for p, q in zip(again, ours, strict=True):
+            p.grad = q.grad.clone()
+        optim.step()
+        resumed.step()
+        assert all(tg.equal(p.detach(), q.detach()) for p, q in zip(again, ours, strict=True))
+
+
+def test_loading_a_state_that_does_not_fit() -> None:
+    p, q = tg.ones(2, requires_grad=True), tg.ones(3, requires_grad=True)
+    optim = tg.optim.SGD([p], 0.1, 0.9)
+    p.grad = tg.ones(2)
+    optim.step()
+    with pytest.raises(ValueError, match="different number"):
+        tg.optim.SGD([p, q], 0.1, 0.9).load_state_dict(optim.state_dict())
+    other = tg.optim.SGD([q], 0.1, 0.9)
+    with pytest.raises(ValueError, match=r"momentum_buffer has shape \[2\], but its parameter \[3\]"):
+        other.load_state_dict(optim.state_dict())
+    assert not other.state
+
+
+def test_closure_zero_grad_and_versions() -> None:
+    p = tg.ones(2, requires_grad=True)
+    optim = tg.optim.SGD([p], lr=0.5)
+
+    def closure() -> tg.Tensor:
+        optim.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    assert optim.step(closure).item() == 2.0 and p.tolist() == [0.0, 0.0]
+    optim.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0.0, 0.0]
+    optim.zero_grad()
+    assert p.grad is None
+    y = (p * p).sum()
+    p.grad = tg.ones(2)
+    optim.step()
+    with pytest.raises(RuntimeError, match="inplace"):
+        y.backward()
+
+
+def test_expanded_and_sliced_gradients() -> None:
+    """A gradient that lies in memory unlike its parameter is read right."""
+    p = tg.zeros(3, 4, requires_grad=True)
+    p.grad = tg.tensor([[1.0], [2.0], [3.0]]).expand(3, 4)
+    tg.optim.SGD([p], lr=1.0).step()
+    assert p.tolist() == [[-1.0] * 4, [-2.0] * 4, [-3.0] * 4]
+
+
+def test_wrong_arguments() -> None:
+    p = tg.ones(1, requires_grad=True)
+    for options, message in (
+        ({"lr": -1}, "learning rate"), ({"momentum": -0.1}, "momentum"), ({"nesterov": True}, "Nesterov"),
+        ({"weight_decay": -1}, "weight_decay"), ({"differentiable": True}, "differentiable"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            tg.optim.SGD([p], **options)
+    for options, message in (
+        ({"betas": (1.0, 0.9)}, "betas"),
+        ({"eps": -1}, "eps"),
+        ({"differentiable": True}, "diff"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tg.optim.Adam([p], **options)
+    with pytest.raises(ValueError, match="empty parameter list"):
+        tg.optim.SGD([])
+    with pytest.raises(TypeError, match="iterable"):
+        tg.optim.SGD(p)
+    with pytest.raises(TypeError, match="can only optimize tensors"):
+        tg.optim.SGD([1.0])
+    with pytest.raises(ValueError, match="non-leaf"):
+        tg.optim.SGD([p * 2])
+    with pytest.raises(ValueError, match="more than one"):
+        tg.optim.SGD([p, p])
+    assert "lr: 0.001" in repr(tg.optim.SGD([p]))
