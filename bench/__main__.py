@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from bench import results, rows, tables
 from bench.results import Run
 from bench.row import Row
-from bench.worker import Worker
+from bench.worker import Worker, WorkerDied
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     try:
         return options.command(options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, WorkerDied, re.error) as error:
         print(f"python -m bench: {error}", file=sys.stderr)
         return 2
 

@@ -23,6 +23,7 @@ from tritongrad_kernels import memory
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "results"
 INTERPRETER = "cpu-interpreter"
+MEASURED = ("bench", "kernels", "tritongrad", "tests/torch_resnet.py")  # what a commit must hold to be what was run
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def begin(label: str | None, commit: str | None, selection: str | None) -> Run:
     """A run about to start here. `commit` is for a checkout without git."""
     interpreted = tritongrad_kernels.INTERPRETED
     name = _cpu_name() if interpreted else memory.gpu_name()
-    dirty = _git("status", "--porcelain", "--", ".", ":!bench/results")
+    dirty = _git("status", "--porcelain", "--", *MEASURED, ":!bench/results")
     return Run(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit or _git("rev-parse", "--short", "HEAD") or "unknown",

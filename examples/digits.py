@@ -23,6 +23,8 @@ from tritongrad import nn
 from tritongrad.models.resnet import BasicBlock, conv1x1, conv3x3
 from tritongrad.utils.data import DataLoader, Dataset
 
+Batches = DataLoader[list[tg.Tensor]]  # of images [N, 1, 8, 8] and digits [N]
+
 WARM_UP = 0.05  # of all steps; then the learning rate falls along a line to 0
 
 
@@ -79,7 +81,7 @@ def load(count: int | None) -> tuple[Digits, Digits]:
     return Digits(images[train], digits[train], shifted=True), Digits(images[test], digits[test])
 
 
-def accuracy(model: nn.Module, loader: DataLoader[list[tg.Tensor]]) -> float:
+def accuracy(model: nn.Module, loader: Batches) -> float:
     model.eval()
     with tg.no_grad():
         right = sum((model(images).argmax(1) == digits).sum().item() for images, digits in loader)
@@ -121,30 +123,34 @@ def plot(path: Path, losses: list[float], accuracies: list[float]) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     steps, epoch = np.arange(1, len(losses) + 1), len(losses) // len(accuracies)
+    means = np.convolve(losses, np.ones(epoch) / epoch, "valid")
     left.semilogy(steps, losses, color="tab:blue", alpha=0.3, linewidth=1, label="each step")
-    left.semilogy(steps[epoch - 1 :], np.convolve(losses, np.ones(epoch) / epoch, "valid"), label="mean of an epoch")
+    left.semilogy(steps[: len(means)] + (epoch - 1) / 2, means, color="tab:blue", label="mean of an epoch around it")
     left.set(title="Training loss", xlabel="step", ylabel="cross-entropy")
     left.legend(frameon=False)
     percent = [100 * a for a in accuracies]
     right.plot(range(1, len(percent) + 1), percent, "o-", color="tab:green")
     last = (len(percent), percent[-1])
-    right.annotate(f"{percent[-1]:.1f} %", last, (0, -16), textcoords="offset points", ha="center")
-    right.set(title="Test accuracy", xlabel="epoch", ylabel="% of images", ylim=(None, 101))
+    right.annotate(f"{percent[-1]:.1f} %", last, (0, -18), textcoords="offset points", ha="center", color="tab:green")
+    right.set(
+        title="Test accuracy", xlabel="epoch", ylabel="% of images", ylim=(None, 101), xlim=(0.5, len(percent) + 0.5)
+    )
     right.xaxis.get_major_locator().set_params(integer=True)
     for axes in (left, right):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
+    print(path)
 
 
 def train(args: argparse.Namespace, saved: dict | None) -> None:
     """Train, leaving a checkpoint after every epoch and the plot at the end; `saved` is a checkpoint to go on from."""
     tg.manual_seed(args.seed)
     train_set, test_set = load(128 if args.quick else None)
-    loader = DataLoader(
+    loader: Batches = DataLoader(
         train_set, args.batch_size, shuffle=True, num_workers=args.workers, persistent_workers=args.workers > 0
     )
-    test_loader = DataLoader(test_set, batch_size=512)
+    test_loader: Batches = DataLoader(test_set, batch_size=512)
     model = small_resnet()
     optimizer = tg.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
     criterion = nn.CrossEntropyLoss()

@@ -72,7 +72,7 @@ def main() -> None:
     print("wine: cross-entropy, SGD with momentum")
     features, classes = wine()
     inputs, targets = standardised(features), tg.tensor(classes)
-    loader = DataLoader(TensorDataset(inputs, targets), batch_size=32, shuffle=True)
+    loader: DataLoader = DataLoader(TensorDataset(inputs, targets), batch_size=32, shuffle=True)
     classifier = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 3))
     sgd = tg.optim.SGD(classifier.parameters(), lr=0.05, momentum=0.9)
     train(classifier, loader, nn.CrossEntropyLoss(), sgd, args.epochs)

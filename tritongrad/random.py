@@ -148,9 +148,13 @@ def randint(
         low, high, size = 0, low, high
     if high is None or size is None or high <= low:
         raise RuntimeError(f"randint: expected low < high and a size, got low {low}, high {high}, size {size}")
+    kind = dtype or dtypes.int64
+    if not kind.is_floating_point:
+        least, most = (0, 1) if kind is dtypes.bool_ else (np.iinfo(kind.numpy).min, np.iinfo(kind.numpy).max)
+        if low < least or high - 1 > most:
+            raise RuntimeError(f"randint: the numbers {low} .. {high - 1} do not all fit {kind.name}")
     state = (generator or _default.generator).next_stream()
-    shape = shape_of((tuple(size),))
-    return Tensor(kernel.integers(shape, low, high, dtype or dtypes.int64, as_device(device), *state))
+    return Tensor(kernel.integers(shape_of((tuple(size),)), low, high, kind, as_device(device), *state))
 
 
 def rand_like(x: Tensor, *, dtype: dtype | None = None, generator: Generator | None = None) -> Tensor:

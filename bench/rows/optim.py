@@ -14,7 +14,7 @@ from bench.row import Call, Input, Row, itemsize
 from tests import torch_resnet
 
 LR, MOMENTUM, DECAY = 0.01, 0.9, 1e-4
-NETWORKS = {
+NETWORKS: dict[str, tuple[type[torch_resnet.BasicBlock] | type[torch_resnet.Bottleneck], list[int]]] = {
     "resnet18": (torch_resnet.BasicBlock, [2, 2, 2, 2]),
     "resnet50": (torch_resnet.Bottleneck, [3, 4, 6, 3]),
 }

@@ -2,7 +2,7 @@
 
 Importing this package decides once, before Triton is first imported, whether kernels are compiled for the GPU or run
 on the CPU in Triton's interpreter. Without a usable GPU, or with `TRITON_INTERPRET=1` in the environment, it is the
-interpreter, repaired by `interpret.py`.
+interpreter, repaired by `interpret`.
 """
 
 import os

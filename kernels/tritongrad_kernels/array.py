@@ -74,6 +74,11 @@ class Array:
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
 
+    @property
+    def footprint(self) -> int:
+        """Bytes of memory behind the elements, those that an axis of stride 0 repeats counted once."""
+        return math.prod(n for n, s in zip(self.shape, self.strides, strict=True) if s or not n) * self.dtype.itemsize
+
     def __repr__(self) -> str:
         return f"Array({self.dtype.name}{list(self.shape)}, strides={list(self.strides)}, device={self.device})"
 

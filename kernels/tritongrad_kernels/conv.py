@@ -18,6 +18,7 @@ from tritongrad_kernels import dtypes, matmul, reduce
 from tritongrad_kernels.array import Array, channels_last_strides, empty
 from tritongrad_kernels.elementwise import TRITON_TYPE, contiguous, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.matmul import clamped
 
 
 @triton.jit
@@ -25,7 +26,7 @@ def _conv2d(
     X, W, BIAS, Y, N, H, WIDTH, C, O, P, Q,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, GROUPS: tl.constexpr,
-    PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """y[n,p,q,o] = bias[o] + sum_{r,s,c} x[n, p SH + r DH - PH, q SW + s DW - PW, g C + c] w[o,r,s,c].
 
@@ -43,7 +44,7 @@ def _conv2d(
     n = pixel // (P * Q)
     h0 = (pixel // Q - n * P) * SH - PH
     w0 = (pixel % Q) * SW - PW
-    o_row = (g * O + tl.where(o < O, o, 0)) * (R * S * C)
+    o_row = (g * O + clamped(o, O, EVEN_O)) * (R * S * C)
     blocks_c = tl.cdiv(C, BC)
     acc = tl.zeros((BO, BP), ACC)
     for i in range(0, R * S * blocks_c):
@@ -51,17 +52,22 @@ def _conv2d(
         r = rs // S
         s = rs - r * S
         c = (i - rs * blocks_c) * BC + tl.arange(0, BC)
-        c_in = c < C
-        c = tl.where(c_in, c, 0)
         h = h0 + r * DH
         w = w0 + s * DW
         ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < WIDTH)
         start = tl.where(ok, ((n * H + h) * WIDTH + w) * (C * GROUPS), 0) + g * C
-        x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0)
-        weight = tl.load(W + o_row[:, None] + (rs * C + c)[None, :], mask=c_in[None, :], other=0.0)
+        place = W + o_row[:, None] + (rs * C + clamped(c, C, EVEN_C))[None, :]
+        if EVEN_C:
+            x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None], other=0.0)
+            weight = tl.load(place)
+        else:
+            c_in = (c < C)[None, :]
+            c = clamped(c, C, EVEN_C)
+            x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in, other=0.0)
+            weight = tl.load(place, mask=c_in, other=0.0)
         acc = tl.dot(weight, x.T, acc, input_precision=PRECISION, out_dtype=ACC)
     if BIAS is not None:
-        acc += tl.load(BIAS + g * O + tl.where(o < O, o, 0))[:, None].to(ACC)
+        acc += tl.load(BIAS + g * O + clamped(o, O, EVEN_O))[:, None].to(ACC)
     place = Y + (pixel * (O * GROUPS) + g * O)[:, None] + o[None, :]
     tl.store(place, acc.T.to(Y.dtype.element_ty), mask=inside[:, None] & (o < O)[None, :])
 
@@ -81,7 +87,7 @@ def _conv2d_input_grad(
     DY, W, DX, N, H, WIDTH, C, O, P, Q, pixels,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, GROUPS: tl.constexpr,
-    PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """dx[n,h,w,g C + c] = sum_{r,s,o} dy[n, (h + PH - r DH) / SH, (w + PW - s DW) / SW, o] w[o,r,s,c].
 
@@ -117,7 +123,7 @@ def _conv2d_input_grad(
     q0 = (w + PW - s0 * DW) // SW
     # A negative numerator only occurs with exact division, where truncation and floor agree.
     c_in = c < C
-    c = tl.where(c_in, c, 0)
+    c = clamped(c, C, EVEN_C)
     blocks_o = tl.cdiv(O, BO)
     acc = tl.zeros((BC, BP), ACC)
     for i in range(0, taps_r * taps_s * blocks_o):
@@ -125,8 +131,6 @@ def _conv2d_input_grad(
         a = tap // taps_s
         b = tap - a * taps_s
         o = (i - tap * blocks_o) * BO + tl.arange(0, BO)
-        o_in = o < O
-        o = tl.where(o_in, o, 0)
         p = p0 - a * (STEP_H * DH // SH)
         q = q0 - b * (STEP_W * DW // SW)
         ok = inside & (p >= 0) & (p < P) & (q >= 0) & (q < Q)
@@ -134,10 +138,16 @@ def _conv2d_input_grad(
         p = tl.minimum(tl.maximum(p, 0), P - 1)
         q = tl.minimum(tl.maximum(q, 0), Q - 1)
         start = ((tl.minimum(n, N - 1) * P + p) * Q + q) * (O * GROUPS) + g * O
-        dy = tl.load(DY + start[:, None] + o[None, :], mask=ok[:, None] & o_in[None, :], other=0.0)
         rs = (r0 + a * STEP_H) * S + s0 + b * STEP_W
-        weight = W + ((g * O + o) * (R * S) + rs)[:, None] * C + c[None, :]
-        weight = tl.load(weight, mask=o_in[:, None] & c_in[None, :], other=0.0)
+        place = W + ((g * O + clamped(o, O, EVEN_O)) * (R * S) + rs)[:, None] * C + c[None, :]
+        if EVEN_O:
+            dy = tl.load(DY + start[:, None] + o[None, :], mask=ok[:, None], other=0.0)
+            weight = tl.load(place)
+        else:
+            o_in = o < O
+            o = clamped(o, O, EVEN_O)
+            dy = tl.load(DY + start[:, None] + o[None, :], mask=ok[:, None] & o_in[None, :], other=0.0)
+            weight = tl.load(place, mask=o_in[:, None], other=0.0)
         acc = tl.dot(weight.T, dy.T, acc, input_precision=PRECISION, out_dtype=ACC)
     place = DX + (((n * H + h) * WIDTH + w) * (C * GROUPS) + g * C)[:, None] + c[None, :]
     tl.store(place, acc.T.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
@@ -148,7 +158,7 @@ def _conv2d_weight_grad(
     DY, X, DW_OUT, N, H, WIDTH, C, O, P, Q, split,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, GROUPS: tl.constexpr,
-    PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """dw[z,o,r,s,c] = sum over output pixels (n,p,q) in slab z of dy[n,p,q,o] x[n, p SH + r DH - PH, ..., g C + c].
 
@@ -170,8 +180,8 @@ def _conv2d_weight_grad(
     w_shift = (rs % S) * DW - PW
     o_in = o < O
     c_in = c < C
-    o_clamped = g * O + tl.where(o_in, o, 0)
-    c_clamped = g * C + tl.where(c_in, c, 0)
+    o_clamped = g * O + clamped(o, O, EVEN_O)
+    c_clamped = g * C + clamped(c, C, EVEN_C)
     end = tl.minimum(z * split + split, N.to(tl.int64) * P * Q)
     acc = tl.zeros((BO, BC), ACC)
     for first in range(z * split, end, BP):
@@ -184,8 +194,9 @@ def _conv2d_weight_grad(
         ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < WIDTH)
         start = tl.where(ok, ((n * H + h) * WIDTH + w) * (C * GROUPS), 0)
         dy_place = DY + (pixel * (O * GROUPS))[:, None] + o_clamped[None, :]
-        dy = tl.load(dy_place, mask=inside[:, None] & o_in[None, :], other=0.0)
-        x = tl.load(X + start[:, None] + c_clamped[None, :], mask=ok[:, None] & c_in[None, :], other=0.0)
+        # Channels past the end repeat channel 0 and are not stored; pixels past the end must count as zero.
+        dy = tl.load(dy_place, mask=inside[:, None], other=0.0)
+        x = tl.load(X + start[:, None] + c_clamped[None, :], mask=ok[:, None], other=0.0)
         acc = tl.dot(dy.T, x, acc, input_precision=PRECISION, out_dtype=ACC)
     row = z * (O * GROUPS) + g * O + o
     place = DW_OUT + ((row * (R * S) + rs) * C)[:, None] + c[None, :]
@@ -211,7 +222,7 @@ def conv2d(
     q = output_size(w, s, stride[1], padding[1], dilation[1])
     y = _empty_image((n, o, p, q), x)
     per_group = o // groups
-    config = tile("conv2d", least=16, BO=per_group, BP=n * p * q, BC=c)
+    config = tile("conv2d", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=n * p * q, BC=c)
     launch(
         _conv2d,
         cdiv(per_group, config["BO"]) * groups * cdiv(n * p * q, config["BP"]),
@@ -221,6 +232,8 @@ def conv2d(
         y,
         n, h, w, c, per_group, p, q,
         r, s, *stride, *padding, *dilation, groups,
+        c % config["BC"] == 0,
+        per_group % config["BO"] == 0,
         *_arithmetic(x),
         flops=2 * y.size * c * r * s,
         bytes=x.nbytes + weight.nbytes + y.nbytes,
@@ -238,7 +251,7 @@ def conv2d_input_grad(
     dx = _empty_image(x_shape, dy)
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
     per_group = o // groups
-    config = tile("conv2d_input_grad", least=16, BO=per_group, BP=pixels, BC=c)
+    config = tile("conv2d_input_grad", least=16, itemsize=dy.dtype.itemsize, BO=per_group, BP=pixels, BC=c)
     steps = [st // math.gcd(st, d) for st, d in zip(stride, dilation, strict=True)]
     launch(
         _conv2d_input_grad,
@@ -248,6 +261,8 @@ def conv2d_input_grad(
         dx,
         n, h, w, c, per_group, p, q, pixels,
         r, s, *stride, *padding, *dilation, *steps, groups,
+        c % config["BC"] == 0,
+        per_group % config["BO"] == 0,
         *_arithmetic(dy),
         flops=2 * dy.size * c * r * s,
         bytes=dy.nbytes + weight.nbytes + dx.nbytes,
@@ -264,7 +279,7 @@ def conv2d_weight_grad(
     (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight_shape, dy.shape[2:]
     per_group = o // groups
     pixels = n * p * q
-    config = tile("conv2d_weight_grad", least=16, BO=per_group, BP=pixels, BC=c)
+    config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=pixels, BC=c)
     tiles = cdiv(per_group, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
     split = config.pop("SPLIT")
     slabs = cdiv(pixels, split) if tiles < matmul.FEW_TILES else 1
@@ -287,6 +302,8 @@ def conv2d_weight_grad(
         out,
         n, h, w, c, per_group, p, q, split,
         r, s, *stride, *padding, *dilation, groups,
+        c % config["BC"] == 0,
+        per_group % config["BO"] == 0,
         precision,
         acc,
         flops=2 * dy.size * c * r * s,

@@ -288,7 +288,7 @@ def _multiply_add(x, y, z):
 @triton.jit
 def _offsets(index, shape, strides):
     """The memory offset of the element with flat `index` in C order of `shape`."""
-    offset = tl.zeros_like(index)
+    offset = index * 0
     for d in tl.static_range(len(shape) - 1):
         axis_extent = shape[len(shape) - 1 - d]
         offset += (index % axis_extent) * strides[len(shape) - 1 - d]
@@ -394,7 +394,7 @@ def map(
         f,
         TRITON_TYPE[compute],
         flops=n,
-        bytes=out.nbytes + sum(a.nbytes for a in arrays),
+        bytes=out.nbytes + sum(a.footprint for a in arrays),
         **config,
     )
     return out

@@ -35,26 +35,26 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     },
     "matmul": {
         "interpret": dict(BM=1024, BN=1024, BK=1024, SPLIT=1 << 20),
-        "sm_80": dict(BM=128, BN=128, BK=32, SPLIT=4096, num_warps=8, num_stages=3),
+        "sm_80": dict(BM=128, BN=64, BK=32, SPLIT=4096, num_warps=8, num_stages=3),
         "sm_90": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
     },
     # Output channels x output pixels x input channels. Pointer convolutions with a kernel window stay at 4 warps:
     # eight are reported to miscompile (pytorch issue 173068).
     "conv2d": {
         "interpret": dict(BO=512, BP=2048, BC=512),
-        "sm_80": dict(BO=64, BP=128, BC=32, num_warps=4, num_stages=3),
-        "sm_90": dict(BO=128, BP=128, BC=64, num_warps=4, num_stages=3),
+        "sm_80": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
     },
     "conv2d_input_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512),
-        "sm_80": dict(BO=32, BP=128, BC=64, num_warps=4, num_stages=3),
-        "sm_90": dict(BO=64, BP=128, BC=128, num_warps=4, num_stages=3),
+        "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
     },
     # SPLIT is the number of pixels one slab sums over.
     "conv2d_weight_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512, SPLIT=1 << 20),
         "sm_80": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
-        "sm_90": dict(BO=128, BP=64, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=64, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
     },
     # Rows (batch and pixels) x channels; CHUNK is the number of rows one program folds.
     "norm": {
@@ -78,6 +78,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     },
 }
 
+_GPUS = ("sm_80", "sm_90", "sm_100")
 _overrides: list[Mapping[str, Mapping[str, int]]] = []
 _columns: list[str] = []
 _listeners: list[list[Launch]] = []
@@ -110,22 +111,24 @@ def _row(name: str) -> Mapping[str, int]:
     column = _columns[-1] if _columns else arch()
     row = TILES[name]
     if column not in row:  # a row lists only what differs from the architecture before
-        order = [c for c in ("sm_80", "sm_90", "sm_100") if c in row]
-        column = next(c for c in reversed(order) if c <= column or c == order[0])
+        older = _GPUS[: _GPUS.index(column)] if column in _GPUS else _GPUS
+        column = next(c for c in reversed(older) if c in row)
     return row[column]
 
 
-def tile(name: str, *, least: int = 1, **extents: int) -> dict[str, int]:
+def tile(name: str, *, least: int = 1, itemsize: int = 4, **extents: int) -> dict[str, int]:
     """Tile sizes for kernel `name`: each block the table's, cut down to the power of two that covers its extent.
 
     `extents` gives, by block name, how far the kernel has to go along that axis; blocks never fall below `least` (16
-    for the operands of a matrix product). Options of the launch (num_warps, num_stages) come along.
+    for the operands of a matrix product). The table is made for elements of up to 4 bytes; those of 8 get blocks half
+    as long, or they would not fit shared memory. Options of the launch (num_warps, num_stages) come along.
     """
     chosen = dict(_row(name))
     for override in _overrides:
         chosen.update(override.get(name, {}))
     for block, extent in extents.items():
-        chosen[block] = max(least, min(chosen[block], next_power_of_2(extent)))
+        most = chosen[block] // 2 if itemsize == 8 else chosen[block]
+        chosen[block] = max(least, min(most, next_power_of_2(extent)))
     return chosen
 
 

@@ -32,9 +32,9 @@ def _words(group, seed, stream):
 
 
 @triton.jit
-def _unit(word):
-    """A float32 in [0, 1) from the upper 24 bits: every value exact, the same on every device."""
-    return (word >> 8).to(tl.float32) * (1.0 / 16777216.0)
+def _unit(word, BITS: tl.constexpr):
+    """A float32 in [0, 1) from the upper BITS bits, at most 24: every value exact, the same on every device."""
+    return (word >> (32 - BITS)).to(tl.float32) * (1.0 / (1 << BITS))
 
 
 @triton.jit
@@ -44,11 +44,14 @@ def _interleave(a, b, c, d, BLOCK: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["seed", "stream"])
-def _uniform(OUT, n, seed, stream, low, high, BLOCK: tl.constexpr):
-    """out[i] = low + (high - low) u_i, u_i in [0, 1). Grid one program per BLOCK elements; writes out once."""
+def _uniform(OUT, n, seed, stream, low, high, BITS: tl.constexpr, BLOCK: tl.constexpr):
+    """out[i] = low + (high - low) u_i, u_i in [0, 1). Grid one program per BLOCK elements; writes out once.
+
+    BITS is what the mantissa of out can hold: with more, u_i would be rounded up to 1 now and then.
+    """
     block = tl.program_id(0).to(tl.int64)
     a, b, c, d = _words(block * (BLOCK // 4) + tl.arange(0, BLOCK // 4), seed, stream)
-    u = _interleave(_unit(a), _unit(b), _unit(c), _unit(d), BLOCK)
+    u = _interleave(_unit(a, BITS), _unit(b, BITS), _unit(c, BITS), _unit(d, BITS), BLOCK)
     index = block * BLOCK + tl.arange(0, BLOCK)
     tl.store(OUT + index, (low + (high - low) * u).to(OUT.dtype.element_ty), mask=index < n)
 
@@ -57,7 +60,7 @@ def _uniform(OUT, n, seed, stream, low, high, BLOCK: tl.constexpr):
 def _pair(u, v):
     """Two independent standard normals (Box and Muller 1958) from two words; the first uniform lies in (0, 1]."""
     radius = tl.sqrt_rn(-2.0 * tl.log(((u >> 8) + 1).to(tl.float32) * (1.0 / 16777216.0)))
-    angle = 6.283185307179586 * _unit(v)
+    angle = 6.283185307179586 * _unit(v, 24)
     return radius * tl.cos(angle), radius * tl.sin(angle)
 
 
@@ -89,8 +92,9 @@ def _integers(OUT, n, seed, stream, low, extent, BLOCK: tl.constexpr):
 def uniform(
     shape: Sequence[int], low: float, high: float, dtype: dtype, device: Device | None, seed: int, stream: int
 ) -> Array:
-    """Independent uniforms on [low, high), of float32's resolution."""
-    return _draw(_uniform, shape, dtype, device, seed, stream, low, high)
+    """Independent uniforms on [low, high), of the resolution of `dtype`, at most float32's."""
+    bits = {dtypes.float16: 11, dtypes.bfloat16: 8}.get(dtype, 24)
+    return _draw(_uniform, shape, dtype, device, seed, stream, low, high, bits)
 
 
 def normal(

@@ -132,7 +132,7 @@ def sum(x: Array, axes: Sequence[int], *, dtype: dtype | None = None, mean: bool
         divisor if chunks == 1 else None,
         TRITON_TYPE[acc],
         flops=x.size,
-        bytes=x.nbytes + out.nbytes,
+        bytes=x.footprint + out.nbytes,
         **config,
     )
     if chunks == 1:
@@ -151,7 +151,7 @@ def _best(x: Array, axes: Sequence[int], largest: bool) -> tuple[Array, Array]:
     where = empty((chunks, *kept), dtypes.int64, x.device)
     acc = TRITON_TYPE[dtypes.int32 if x.dtype is dtypes.bool_ else dtypes.compute(x.dtype)]
     grid = cdiv(n_keep, config["KEEP"]) * chunks
-    nbytes = x.nbytes + out.nbytes + where.nbytes
+    nbytes = x.footprint + out.nbytes + where.nbytes
     launch(_extreme, grid, x, None, out, where, *plan, n_keep, n_fold, chunk, largest, acc, bytes=nbytes, **config)
     if chunks > 1:
         partial, index = out, where

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -19,12 +18,6 @@ from tritongrad.random import default_generator
 from tritongrad_kernels.memory import Device
 
 Place = Literal["here", "process", "thread"]  # where a batch is made
-
-
-class End(Enum):
-    """What stands for a batch once there are no more. An Enum, so that it is itself again after pickling."""
-
-    END = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ def seeded(seed: int, place: Place) -> Iterator[None]:
         own.manual_seed(seed)
         yield
         return
-    before = (random.getstate(), np.random.get_state(), own.get_state()) if place == "here" else None
+    before = (random.getstate(), np.random.get_state(), vars(own).copy()) if place == "here" else None
     try:
         random.seed(seed)
         np.random.seed(seed % 2**32)
@@ -85,7 +78,7 @@ def seeded(seed: int, place: Place) -> Iterator[None]:
         if before is not None:
             random.setstate(before[0])
             np.random.set_state(before[1])
-            own.set_state(before[2])
+            vars(own).update(before[2])
 
 
 @dataclass(frozen=True)
@@ -105,22 +98,34 @@ class Fetcher:
     def iterable(self) -> bool:
         return isinstance(self.dataset, IterableDataset)
 
-    def fetch(self, keys: Any) -> Any:
-        """The batch of the items at a list of indices, or the one item at an index; arrays where `finish` makes
-        tensors."""
-        if self.collate_fn is None and self.batched and (together := batch_fetcher(self.dataset)):
-            return together(keys)
-        return self._collate(fetch_items(self.dataset, keys) if self.batched else self.dataset[keys])
+    def batches(
+        self, numbered: Iterable[tuple[int, Any]] | None, seed: int, place: Place, first: int = 0, step: int = 1
+    ) -> Iterator[Any]:
+        """The batches of the given numbers and keys (a list of indices, or one index where items are not batched); for
+        an iterable dataset (None) those of its stream, numbered first, first + step ... Batch b is made under
+        seed + b. They hold arrays where `finish` makes tensors."""
+        if numbered is None:
+            yield from self._stream(seed, place, first, step)
+            return
+        together = batch_fetcher(self.dataset) if self.collate_fn is None and self.batched else None
+        for number, keys in numbered:
+            if together is not None:  # no code of the user's runs
+                yield together(keys)
+                continue
+            with seeded(seed + number, place):
+                batch = self._collate(fetch_items(self.dataset, keys) if self.batched else self.dataset[keys])
+            yield batch
 
-    def fetch_next(self, stream: Iterator[Any]) -> Any:
-        """The next batch of an iterable dataset's stream, or `End.END`."""
-        if not self.batched:
-            item = next(stream, End.END)
-            return item if item is End.END else self._collate(item)
-        items = list(islice(stream, self.batch_size))
-        if not items or (self.drop_last and len(items) < (self.batch_size or 0)):
-            return End.END
-        return self._collate(items)
+    def _stream(self, seed: int, place: Place, first: int, step: int) -> Iterator[Any]:
+        stream = None
+        for number in count(first, step):
+            with seeded(seed + number, place):
+                stream = iter(self.dataset) if stream is None else stream
+                items = list(islice(stream, self.batch_size if self.batched else 1))
+                if not items or (self.drop_last and len(items) < (self.batch_size or 0)):
+                    return
+                batch = self._collate(items if self.batched else items[0])
+            yield batch
 
     def _collate(self, items: Any) -> Any:
         if self.collate_fn is not None:

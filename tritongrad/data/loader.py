@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
-from itertools import count, islice
+from itertools import islice
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tritongrad.data.collate import default_collate, default_convert
 from tritongrad.data.dataset import Dataset
-from tritongrad.data.fetch import End, Fetcher, seeded
+from tritongrad.data.fetch import Fetcher
 from tritongrad.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, ordered
 from tritongrad.random import Generator, default_generator
 from tritongrad.tensor import Tensor
@@ -130,7 +130,8 @@ class DataLoader(Generic[T]):
         seed, position = self._resumed or ((self._own_generator() or default_generator()).host_seed(), 0)
         self._resumed, self._seed, self._position = None, seed, position
         pool = self._workers() if self.num_workers else None
-        batches = self._here(seed, position) if pool is None else pool.begin(seed, self._numbered(seed, position))
+        numbered = self._numbered(seed, position)
+        batches = pool.begin(seed, numbered) if pool is not None else self._fetcher.batches(numbered, seed, "here")
         if self._fetcher.iterable:
             batches = islice(batches, position, None)
         return self._give(batches, seed, pool)
@@ -174,24 +175,6 @@ class DataLoader(Generic[T]):
         """The keys of each batch still to come, with its number; None for an iterable dataset."""
         keys = self._keys()
         return None if keys is None else islice(enumerate(ordered(keys, seed)), position, None)
-
-    def _here(self, seed: int, position: int) -> Iterator[Any]:
-        """Batches made in this process."""
-        numbered = self._numbered(seed, position)
-        if numbered is not None:
-            for number, keys in numbered:
-                with seeded(seed + number, "here"):
-                    batch = self._fetcher.fetch(keys)
-                yield batch
-            return
-        stream = None
-        for number in count():
-            with seeded(seed + number, "here"):
-                stream = iter(self.dataset) if stream is None else stream
-                batch = self._fetcher.fetch_next(stream)
-            if batch is End.END:
-                return
-            yield batch
 
     def _give(self, batches: Iterator[Any], seed: int, pool: Any) -> Iterator[Any]:
         """`batches` finished and counted. However the iteration ends, workers that are not to be kept end with it."""

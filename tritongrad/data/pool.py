@@ -27,9 +27,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from importlib.util import find_spec
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -38,7 +39,7 @@ import absl.logging
 import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
 
-from tritongrad.data.fetch import End, Fetcher, Place, WorkerInfo, seeded, set_worker_info
+from tritongrad.data.fetch import Fetcher, Place, WorkerInfo, seeded, set_worker_info
 
 
 @contextmanager
@@ -59,6 +60,13 @@ def _quiet() -> Iterator[None]:
 with _quiet():
     import grain
     import grain.experimental
+
+
+class End(Enum):
+    """What a worker gives once its job is done. An Enum, so that it is itself again after pickling."""
+
+    END = 0
+
 
 AHEAD = 4096  # batches whose indices are sent to the workers at once
 GRACE = 5.0  # seconds a worker is given to finish what it is making before it is killed
@@ -139,7 +147,7 @@ class WorkerIterator(grain.DatasetIterator[Any]):
             self._serial += 1
         return job
 
-    def _begin(self, job: Job) -> Fetcher:
+    def _make(self, job: Job) -> Iterator[Any]:
         work, init = self._work, None
         if self._fetcher is None:
             if work.place == "process":
@@ -150,24 +158,7 @@ class WorkerIterator(grain.DatasetIterator[Any]):
         if init is not None:
             with seeded(seed, work.place):
                 init(work.index)
-        return self._fetcher
-
-    def _make(self, job: Job) -> Iterator[Any]:
-        work, fetcher = self._work, self._begin(job)
-        if job.batches is not None:
-            for number, keys in job.batches:
-                with seeded(job.seed + number, work.place):
-                    batch = fetcher.fetch(keys)
-                yield batch
-            return
-        stream = None
-        for number in count(work.index, work.count):
-            with seeded(job.seed + number, work.place):
-                stream = iter(fetcher.dataset) if stream is None else stream
-                batch = fetcher.fetch_next(stream)
-            yield batch
-            if batch is End.END:
-                return
+        return self._fetcher.batches(job.batches, job.seed, work.place, work.index, work.count)
 
 
 def pack(batch: Any) -> tuple[Any, ...]:
