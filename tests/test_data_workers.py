@@ -247,7 +247,7 @@ class Slow(Dataset):
     def __len__(self):
         return 1000
     def __getitem__(self, i):
-        time.sleep(10 if i >= 6 else 0)
+        time.sleep(100 if i >= 6 else 0)
         return Pair(float(i), f"item {i}")
 
 step = 10
@@ -274,7 +274,7 @@ def test_script_interrupted(tmp_path: Path, ending: signal.Signals) -> None:
     start = time.monotonic()
     _, errors = main.communicate(timeout=60)  # waits until no worker holds the pipes any more
     assert lines == ["item 0 [10.0, 11.0]", "item 2 [12.0, 13.0]", "item 4 [14.0, 15.0]"], errors
-    assert time.monotonic() - start < 9
+    assert time.monotonic() - start < 50
     assert sorted(os.listdir(tmp_path)) == ["script.py"]
     if ending == signal.SIGINT:
         assert errors.startswith("Traceback") and errors.count("Traceback") == 1, errors

@@ -24,7 +24,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -216,7 +216,8 @@ class Pool:
             if place == "thread":
                 ready = grain.experimental.ThreadPrefetchIterDataset(work, prefetch_buffer_size=ahead)
             else:
-                ready = work.mp_prefetch(grain.MultiprocessingOptions(num_workers=1, per_worker_buffer_size=ahead))
+                half = -(-ahead // 2)  # grain keeps as many there and here
+                ready = work.mp_prefetch(grain.MultiprocessingOptions(num_workers=1, per_worker_buffer_size=half))
             self._workers.append(iter(ready))
 
     def begin(self, seed: int, batches: Iterable[tuple[int, Any]] | None) -> Iterator[Any]:
@@ -365,11 +366,12 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
 def _close(workers: list[grain.DatasetIterator[Any]], processes: list[Any], directory: Path) -> None:
     """End all workers together, killing processes that do not stop within `GRACE`."""
     closers = [threading.Thread(target=worker.close, daemon=True) for worker in workers]
-    for closer in closers:
-        closer.start()
     deadline = monotonic() + GRACE
-    for closer in closers:
-        closer.join(max(0.0, deadline - monotonic()))
+    with suppress(RuntimeError):  # from Python 3.12 on no thread can be started while the interpreter ends
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join(max(0.0, deadline - monotonic()))
     for process in processes:
         if process.is_alive():
             process.kill()
