@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tritongrad as tg
-from tritongrad_kernels import launch
+from tritongrad_kernels import launch, memory
 
 SHAPES = [(), (1,), (5,), (7, 3), (4, 3, 3, 3), (130,)]
 
@@ -218,3 +218,44 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="more than one"):
         tg.optim.SGD([p, p])
     assert "lr: 0.001" in repr(tg.optim.SGD([p]))
+
+
+def test_a_failed_allocation_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail the first, second, third ... allocation of a step until it succeeds: then it has its usual bits."""
+    for cls, options in ((tg.optim.SGD, {"momentum": 0.9, "dampening": 0.5}), (tg.optim.Adam, {})):
+        expected = _after_two_steps(cls, options, monkeypatch, fail=None)
+        failures = 0
+        while True:
+            result = _after_two_steps(cls, options, monkeypatch, fail=failures + 1)
+            if result is None:
+                break
+            assert all(tg.equal(p, q) for p, q in zip(result, expected, strict=True)), (cls, failures)
+            failures += 1
+        assert failures > 3
+
+
+def _after_two_steps(cls, options, monkeypatch, fail: int | None) -> list[tg.Tensor] | None:
+    """The parameters after two steps, the first tried again after its allocation number `fail` failed."""
+    params = [tg.full((n,), 1.0 + n, requires_grad=True) for n in (3, 5)]
+    optim = cls(params, lr=0.1, **options)
+    for p in params:
+        p.grad = p.detach() * 2
+    if fail is not None:
+        count, real = [0], memory.allocate
+
+        def allocate(nbytes, device=None):
+            count[0] += 1
+            if count[0] == fail:
+                raise MemoryError("planned")
+            return real(nbytes, device)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "allocate", allocate)
+            try:
+                optim.step()
+                return None
+            except MemoryError:
+                assert not optim.state and [p[0].item() for p in params] == [4.0, 6.0]
+    optim.step()
+    optim.step()
+    return [p.detach() for p in params]

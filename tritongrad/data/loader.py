@@ -35,9 +35,10 @@ class DataLoader(Generic[T]):
         this process, on the default device.
     pin_memory: leave the default collate's tensors in host memory, which on a machine with a GPU is pinned.
     timeout: seconds to wait for a batch from a worker before RuntimeError; 0 waits for ever.
-    worker_init_fn: called once in every worker with its number, before its first batch.
+    worker_init_fn: called once in every worker with its number, before its first batch; for a thread, in that thread.
     persistent_workers: keep the workers from epoch to epoch. A worker process takes seconds to start, so prefer this
         to the default, which is torch's. Such a loader serves one iteration at a time: a new one ends the one before.
+        Workers keep the dataset as it was when they were started.
     multiprocessing_context: "spawn" or None; there is no other way here.
     pin_memory_device: accepted and not used.
 
@@ -51,8 +52,10 @@ class DataLoader(Generic[T]):
 
     Samplers are asked for up to 4096 batches ahead when there are workers.
 
-    Worker processes are spawned, see no GPU, and receive the dataset by cloudpickle: a dataset that holds much memory
-    is copied to each. An exception in a worker is raised here as it was there, with a note that holds its traceback.
+    Worker processes are spawned, see no GPU (tensors made in them are on the CPU until the batch is here), and receive
+    the dataset by cloudpickle: one that holds much memory is copied to each. Batches come through /dev/shm, which in a
+    container may be small. An exception in a worker is raised here as it was there, with a note that holds its
+    traceback; one that cannot be pickled becomes a RuntimeError.
 
     Raises ValueError for options that contradict each other, ImportError for workers without grain.
     """
@@ -191,10 +194,9 @@ class DataLoader(Generic[T]):
                 self._seed, self._position = None, 0
             if pool is not None and (pool.broken or pool is not self._pool):
                 pool.close()
-                self._pool = None if pool is self._pool else self._pool
 
     def _workers(self) -> Any:
-        if self._pool is not None:
+        if self._pool is not None and not self._pool.broken:
             return self._pool
         pool = _import_pool().Pool(
             self._fetcher, self.worker_init_fn, self.num_workers, self.worker_type, self.prefetch_factor, self.timeout

@@ -142,23 +142,23 @@ class WorkerIterator(grain.DatasetIterator[Any]):
     def _newest_job(self) -> Job | None:
         job = None
         while (file := self._work.directory / f"{self._work.index}.{self._serial + 1}").exists():
-            job = pickle.loads(file.read_bytes())
+            job, self._serial = file.read_bytes(), self._serial + 1
             file.unlink()
-            self._serial += 1
-        return job
+        return None if job is None else pickle.loads(job)
 
     def _make(self, job: Job) -> Iterator[Any]:
-        work, init = self._work, None
-        if self._fetcher is None:
+        work, fetcher, init = self._work, self._fetcher, None
+        if fetcher is None:
             if work.place == "process":
                 _follow_parent(work.directory)
-            self._fetcher, init = work.load()
+            fetcher, init = work.load()
         seed = job.seed + work.index
-        set_worker_info(WorkerInfo(work.index, work.count, seed, self._fetcher.dataset), work.place)
+        set_worker_info(WorkerInfo(work.index, work.count, seed, fetcher.dataset), work.place)
         if init is not None:
             with seeded(seed, work.place):
                 init(work.index)
-        return self._fetcher.batches(job.batches, job.seed, work.place, work.index, work.count)
+        self._fetcher = fetcher
+        return fetcher.batches(job.batches, job.seed, work.place, work.index, work.count)
 
 
 def pack(batch: Any) -> tuple[Any, ...]:
@@ -209,7 +209,7 @@ class Pool:
         self._workers: list[grain.DatasetIterator[Any]] = []
         self._processes: list[Any] = []
         self._directory = Path(tempfile.mkdtemp(prefix="tritongrad-"))
-        self.broken = False  # a worker died, hangs or could not start
+        self.broken = False  # a worker died, hangs, or could not be started
         self.close = weakref.finalize(self, _close, self._workers, self._processes, self._directory)
         for index in range(count):
             work = WorkerDataset(load, index, count, place, self._directory)
@@ -224,11 +224,16 @@ class Pool:
         """Start the workers on numbered batches, or (None) on their shares of a stream. What they still had from
         before is discarded. Gives the batches in order of number."""
         self._iteration = iteration = object()
-        if batches is None:
-            self._post(seed, [None] * self._count)
-            return self._streams(iteration)
-        numbered = iter(batches)
-        return self._chunks(iteration, seed, numbered, self._post_chunk(seed, numbered))
+        try:
+            if batches is None:
+                self._post(seed, [None] * self._count)
+                return self._streams(iteration)
+            numbered = iter(batches)
+            return self._chunks(iteration, seed, numbered, self._post_chunk(seed, numbered))
+        except BaseException:
+            self.broken = True
+            self.close()
+            raise
 
     def _post_chunk(self, seed: int, numbered: Iterator[tuple[int, Any]]) -> list[int]:
         """Post jobs for the next batches; gives their numbers."""

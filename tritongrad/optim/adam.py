@@ -11,6 +11,7 @@ from tritongrad.ops.creation import tensor
 from tritongrad.optim.optimizer import Group, Optimizer, dense, matching, written, zeros
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import optim as kernel
+from tritongrad_kernels.array import Array
 
 
 class Adam(Optimizer):
@@ -53,13 +54,17 @@ class Adam(Optimizer):
         self.working_copies: dict[Tensor, Tensor] = {}
 
     def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
-        for (param, grad, amsgrad, copy), same in groupby(sorted(entries, key=self._order), self._kind):
-            rows, numbers = [], []
-            for group, p in same:
-                row, number = self._row(group, p)
-                rows.append(row)
-                numbers.append(number)
-            kernel.adam(kernel.table(rows, numbers), param, grad, amsgrad, copy)
+        launches, fresh = [], []
+        for kind, same in groupby(sorted(entries, key=self._order), self._kind):
+            rows = [self._row(group, p) for group, p in same]
+            launches.append((kernel.table([row for row, _, _ in rows], [numbers for _, numbers, _ in rows]), kind))
+            fresh += [state for _, _, state in rows]
+        # Everything that can fail has been done: now all parameters and all state change, or none has.
+        for tables, kind in launches:
+            kernel.adam(tables, *kind)
+        for (p, state), copy in ((s, self.working_copies.get(s[0])) for s in fresh):
+            self.state.setdefault(p, {}).update(state)
+            written(p, *(v for v in state.values() if v.ndim), *([] if copy is None else [copy]))
 
     def _kind(self, entry: tuple[Group, Tensor]) -> tuple:
         """What one launch must have in common."""
@@ -71,39 +76,24 @@ class Adam(Optimizer):
     def _order(self, entry: tuple[Group, Tensor]) -> tuple:
         return tuple(getattr(k, "name", str(k)) for k in self._kind(entry))
 
-    def _row(self, group: Group, p: Tensor) -> tuple[list, list[float]]:
+    def _row(self, group: Group, p: Tensor) -> tuple[list, list[float], tuple[Tensor, dict[str, Tensor]]]:
+        """A parameter's row of the table, its numbers, and its state after the step."""
         assert p.grad is not None
-        state = self.state.setdefault(p, {})
-        names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
-        for name in names:
-            if name not in state:
-                state[name] = zeros(p)
+        before = self.state.get(p, {})
         # The step count is a host number in a tensor, as in torch's state.
-        step = int(state["step"].item()) + 1 if "step" in state else 1
-        state["step"] = tensor(float(step))
-        written(p, *(state[name] for name in names))
+        step = int(before["step"].item()) + 1 if "step" in before else 1
+        names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
+        moments = {name: matching(before[name], p) if name in before else zeros(p) for name in names}
         copy = self.working_copies.get(p)
-        if copy is not None:
-            written(copy)
         array = dense(p)
-        moments = [matching(state[name].array, array) for name in names]
-        row = [array, matching(p.grad.array, array), *moments, *([None] * (3 - len(moments)))]
-        row.append(None if copy is None else dense(copy))
+        row: list[Array | None] = [array, matching(p.grad, p).array, *(m.array for m in moments.values())]
+        row += [None] * (5 - len(row)) + [None if copy is None else dense(copy)]
         (b1, b2), decay = group["betas"], group["weight_decay"]
         sign = -1.0 if group["maximize"] else 1.0
         coupled, decoupled = (0.0, decay) if self.decoupled else (decay, 0.0)
-        numbers = [
-            float(group["lr"]),
-            coupled,
-            decoupled,
-            b1,
-            b2,
-            group["eps"],
-            1 - b1**step,
-            math.sqrt(1 - b2**step),
-            sign,
-        ]
-        return row, numbers
+        corrections = [1 - b1**step, math.sqrt(1 - b2**step)]
+        numbers = [float(group["lr"]), coupled, decoupled, b1, b2, group["eps"], *corrections, sign]
+        return row, numbers, (p, {"step": tensor(float(step)), **moments})
 
 
 class AdamW(Adam):

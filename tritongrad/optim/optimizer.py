@@ -111,9 +111,9 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def matching(a: Array, p: Array) -> Array:
-    """`a` in the memory order of `p`: a fused step walks both through memory."""
-    return elementwise.in_order(a, p.strides)
+def matching(t: Tensor, p: Tensor) -> Tensor:
+    """`t` in the memory order of `p`, itself where it has it: a fused step walks both through memory."""
+    return t if t.array.has_strides(p.array.strides) else Tensor(elementwise.in_order(t.array, p.array.strides))
 
 
 def dense(p: Tensor) -> Array:

@@ -51,13 +51,17 @@ class SGD(Optimizer):
         self.working_copies: dict[Tensor, Tensor] = {}
 
     def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
-        for (param, grad, momentum, nesterov, copy), same in groupby(sorted(entries, key=self._order), self._kind):
-            rows, numbers = [], []
-            for group, p in same:
-                row, number = self._row(group, p)
-                rows.append(row)
-                numbers.append(number)
-            kernel.sgd(kernel.table(rows, numbers), param, grad, momentum, nesterov, copy)
+        launches, fresh = [], []
+        for kind, same in groupby(sorted(entries, key=self._order), self._kind):
+            rows = [self._row(group, p) for group, p in same]
+            launches.append((kernel.table([row for row, _, _ in rows], [numbers for _, numbers, _ in rows]), kind))
+            fresh += [state for _, _, state in rows]
+        # Everything that can fail has been done: now all parameters and all state change, or none has.
+        for tables, kind in launches:
+            kernel.sgd(tables, *kind)
+        for (p, state), copy in ((s, self.working_copies.get(s[0])) for s in fresh):
+            self.state.setdefault(p, {}).update(state)
+            written(p, *(v for v in state.values() if v.ndim), *([] if copy is None else [copy]))
 
     def _kind(self, entry: tuple[Group, Tensor]) -> tuple:
         """What one launch must have in common."""
@@ -69,22 +73,24 @@ class SGD(Optimizer):
     def _order(self, entry: tuple[Group, Tensor]) -> tuple:
         return tuple(getattr(k, "name", str(k)) for k in self._kind(entry))
 
-    def _row(self, group: Group, p: Tensor) -> tuple[list, list[float]]:
+    def _row(self, group: Group, p: Tensor) -> tuple[list, list[float], tuple[Tensor, dict[str, Tensor]]]:
+        """A parameter's row of the table, its numbers, and its state after the step."""
         assert p.grad is not None
-        state, rate, buffer = self.state.setdefault(p, {}), 1.0 - group["dampening"], None
-        if group["momentum"] != 0:
-            if state.get("momentum_buffer") is None:
-                state["momentum_buffer"], rate = zeros(p), 1.0
-            buffer = state["momentum_buffer"]
-            written(buffer)
+        buffer, rate = self.state.get(p, {}).get("momentum_buffer"), 1.0 - group["dampening"]
+        if group["momentum"] == 0:
+            buffer = None
+        elif buffer is None:
+            buffer, rate = zeros(p), 1.0
+        else:
+            buffer = matching(buffer, p)
         copy = self.working_copies.get(p)
-        written(p, *([copy] if copy is not None else []))
         array = dense(p)
         row = [
             array,
-            matching(p.grad.array, array),
-            None if buffer is None else matching(buffer.array, array),
+            matching(p.grad, p).array,
+            None if buffer is None else buffer.array,
             None if copy is None else dense(copy),
         ]
         sign = -1.0 if group["maximize"] else 1.0
-        return row, [float(group["lr"]), group["weight_decay"], group["momentum"], rate, sign]
+        numbers = [float(group["lr"]), group["weight_decay"], group["momentum"], rate, sign]
+        return row, numbers, (p, {} if buffer is None else {"momentum_buffer": buffer})
