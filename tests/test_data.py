@@ -6,7 +6,8 @@ import collections
 import json
 import multiprocessing
 import random
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -23,6 +24,21 @@ from tritongrad_kernels import launch
 class Point(NamedTuple):
     x: Any
     y: Any
+
+
+class Stubborn(dict):
+    """A mapping that cannot be filled again."""
+
+    def __copy__(self) -> Any:
+        raise TypeError
+
+    def update(self, *_: Any) -> None:
+        raise TypeError
+
+
+class StubbornList(collections.UserList):
+    def __setitem__(self, i: Any, value: Any) -> None:
+        raise TypeError
 
 
 class Noisy(ours.Dataset[Any]):
@@ -49,13 +65,18 @@ class Stream(ours.IterableDataset[int]):
         return iter(range(self.offset + first, self.offset + self.stop, step))
 
 
+class Sized(Stream):
+    def __len__(self) -> int:
+        return self.stop
+
+
 def plain(value: Any) -> Any:
     """A nested structure with its tensors, ours or torch's, as (dtype, values) and its types named."""
     if isinstance(value, tg.Tensor | torch.Tensor):
         return str(value.dtype).split(".")[-1], list(value.shape), value.tolist()
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return type(value).__name__, {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return type(value).__name__, [plain(v) for v in value]
     return value
 
@@ -84,6 +105,11 @@ BATCHES = {
     "lists": [[1, 2], [3, 4]],
     "dicts": [{"a": 1, "b": (2, "x")}, {"a": 3, "b": (4, "y")}],
     "ordered dict": [collections.OrderedDict(z=1, a=2.0)] * 2,
+    "default dict": [collections.defaultdict(list, a=1), collections.defaultdict(list, a=2)],
+    "read-only mapping": [types.MappingProxyType({"a": 1})] * 2,
+    "own sequence": [collections.UserList([1, 2.0])] * 2,
+    "ranges": [range(3), range(1, 4)],
+    "stubborn types": [Stubborn({"a": StubbornList([1, 2])})] * 2,
     "namedtuples": [Point(1, np.ones(2)), Point(2, np.zeros(2))],
     "nested": [{"p": Point([1, 2.0], {"q": (np.int16(3),)})}] * 3,
     "one item": [(7, np.arange(2))],
@@ -151,6 +177,34 @@ def test_dataset_algebra() -> None:
         ours.ConcatDataset([])
     with pytest.raises(AssertionError, match="does not support IterableDataset"):
         ours.ConcatDataset([Stream(2)])
+    with pytest.raises(AssertionError, match="only supports IterableDataset"):
+        list(Stream(2) + a)
+    with pytest.raises(IndexError, match="index 3 is out of range for 3 items"):
+        both[3]
+    assert len(Sized(2) + Sized(3)) == 5
+
+
+def test_subset_of_a_subset_and_its_subclasses() -> None:
+    class Doubled(ours.Subset[int]):
+        def __getitem__(self, index: int) -> int:
+            return 2 * super().__getitem__(index)
+
+    inner = ours.Subset(np.arange(10, 20), [5, 6, 7])
+    assert inner[[0, 2]].tolist() == [15, 17]
+    assert [b.tolist() for b in ours.DataLoader(ours.Subset(inner, [2, 0, 1]), 2)] == [[17, 15], [16]]
+    assert [b.tolist() for b in ours.DataLoader(Doubled(inner, [2, 0, 1]), 2)] == [[34, 30], [32]]
+
+
+def test_what_a_base_class_lacks_is_named() -> None:
+    for use, name in (
+        (lambda: ours.Dataset()[0], "Dataset: a dataset defines __getitem__"),
+        (lambda: iter(ours.IterableDataset()), "IterableDataset: an iterable dataset defines __iter__"),
+        (lambda: iter(ours.Sampler()), "Sampler: a sampler defines __iter__"),
+    ):
+        with pytest.raises(NotImplementedError, match=name):
+            use()
+    with pytest.raises(ValueError, match="expected at least one tensor"):
+        ours.TensorDataset()
 
 
 @pytest.mark.parametrize("lengths", [[3, 7], [0.3, 0.3, 0.4], [0.25, 0.25, 0.25, 0.25], [10], [1.0]])
@@ -161,6 +215,8 @@ def test_random_split(lengths: list[float]) -> None:
     assert sorted(item for part in parts for item in part) == dataset
     again = ours.random_split(dataset, lengths, generator=tg.Generator().manual_seed(1))
     assert [p.indices for p in parts] == [p.indices for p in again]
+    with pytest.warns(UserWarning, match="Length of split at index 0 is 0"):
+        assert [len(p) for p in ours.random_split(dataset, [0.0, 1.0])] == [0, 10]
     with pytest.raises(ValueError, match="Sum of input lengths"):
         ours.random_split(dataset, [3, 8])
     with pytest.raises(ValueError, match="index 0 is not between"):
@@ -252,6 +308,12 @@ def test_options_of_our_own() -> None:
             ours.DataLoader(DATA, **options)
     with pytest.raises(ValueError, match="expected unspecified shuffle option"):
         ours.DataLoader(Stream(3), shuffle=True)
+    with pytest.raises(ValueError, match="cannot draw 3 samples from an empty data source"):
+        ours.RandomSampler([], num_samples=3)
+    with pytest.raises(ValueError, match="weights must be finite and not negative"):
+        ours.WeightedRandomSampler([1.0, -1.0], 1)
+    with pytest.raises(ValueError, match="replacement should be a boolean"):
+        ours.WeightedRandomSampler([1.0], 1, replacement=1)
     with pytest.raises(ValueError, match="too few to draw 3 samples without"):
         ours.WeightedRandomSampler([1, 0, 1], 3, replacement=False)
     assert ours.DataLoader(DATA, num_workers=1, multiprocessing_context=multiprocessing.get_context("spawn"))
@@ -282,6 +344,13 @@ def test_iterable_in_this_process(options: dict[str, Any]) -> None:
             return iter(range(7))
 
     assert epochs(ours.DataLoader(Stream(7), **options), 2) == epochs(theirs.DataLoader(Theirs(), **options), 2)
+
+
+def test_length_of_an_iterable() -> None:
+    lengths = [len(ours.DataLoader(Sized(7), **options)) for options in ({"batch_size": 3}, {"batch_size": None})]
+    assert [*lengths, len(ours.DataLoader(Sized(7), 3, drop_last=True))] == [3, 7, 2]
+    with pytest.raises(TypeError):
+        len(ours.DataLoader(Stream(7)))
 
 
 def test_seeds_decide_the_order() -> None:

@@ -142,7 +142,8 @@ def test_streams_are_shared(place: str) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_exceptions_come_as_they_were(place: str) -> None:
     order = Script([0, 1, 91])
-    failing = loader(Raising(), batch_size=1, num_workers=1, sampler=order, worker_type=place, persistent_workers=True)
+    options: Any = {"batch_size": 1, "num_workers": 1, "persistent_workers": True, "timeout": 100}
+    failing = loader(Raising(), sampler=order, worker_type=place, **options)
     with pytest.raises(KeyError, match="item 91 is bad") as caught:
         epochs(failing)
     note = caught.value.__notes__[0]
@@ -178,6 +179,16 @@ def test_break_ends_the_workers() -> None:
     assert multiprocessing.active_children() == []
     iter(loader(DATA, num_workers=1))  # dropped before its first batch
     assert multiprocessing.active_children() == []
+
+
+def test_sampler_that_fails_at_once() -> None:
+    order = Script([])
+    failing = loader(DATA, sampler=order, worker_type="thread", persistent_workers=True)
+    order.now = None
+    with pytest.raises(TypeError, match="NoneType"):
+        iter(failing)
+    order.now = [3, 1]
+    assert [b.tolist() for b in failing] == [[3, 1]]
 
 
 def test_timeout() -> None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Any
 
 from tritongrad.ops.creation import tensor
-from tritongrad.optim.optimizer import Group, Optimizer, dense, matching, written, zeros
+from tritongrad.optim.optimizer import FusedOptimizer, Group, dense, matching, zeros
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import optim as kernel
 from tritongrad_kernels.array import Array
 
 
-class Adam(Optimizer):
+class Adam(FusedOptimizer):
     """m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps).
 
     `weight_decay` is added to the gradient as an L2 penalty; with `amsgrad` v is the largest so far. One launch updates
     all parameters of a dtype. `working_copies` as for SGD. Source: Kingma and Ba 2015; Reddi et al. 2018.
     """
 
+    kernel = staticmethod(kernel.adam)
     decoupled = False  # whether weight decay bypasses the gradient, as in AdamW
 
     def __init__(
@@ -51,49 +51,25 @@ class Adam(Optimizer):
             "fused": fused,
         }  # fmt: skip
         super().__init__(params, defaults)
-        self.working_copies: dict[Tensor, Tensor] = {}
 
-    def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
-        launches, fresh = [], []
-        for kind, same in groupby(sorted(entries, key=self._order), self._kind):
-            rows = [self._row(group, p) for group, p in same]
-            launches.append((kernel.table([row for row, _, _ in rows], [numbers for _, numbers, _ in rows]), kind))
-            fresh += [state for _, _, state in rows]
-        # Everything that can fail has been done: now all parameters and all state change, or none has.
-        for tables, kind in launches:
-            kernel.adam(tables, *kind)
-        for (p, state), copy in ((s, self.working_copies.get(s[0])) for s in fresh):
-            self.state.setdefault(p, {}).update(state)
-            written(p, *(v for v in state.values() if v.ndim), *([] if copy is None else [copy]))
+    def _flags(self, group: Group) -> tuple[bool, ...]:
+        return (group["amsgrad"],)
 
-    def _kind(self, entry: tuple[Group, Tensor]) -> tuple:
-        """What one launch must have in common."""
-        group, p = entry
-        assert p.grad is not None
-        copy = self.working_copies.get(p)
-        return p.dtype, p.grad.dtype, group["amsgrad"], None if copy is None else copy.dtype
-
-    def _order(self, entry: tuple[Group, Tensor]) -> tuple:
-        return tuple(getattr(k, "name", str(k)) for k in self._kind(entry))
-
-    def _row(self, group: Group, p: Tensor) -> tuple[list, list[float], tuple[Tensor, dict[str, Tensor]]]:
-        """A parameter's row of the table, its numbers, and its state after the step."""
+    def _row(self, group: Group, p: Tensor) -> tuple[list[Array | None], list[float], dict[str, Tensor]]:
         assert p.grad is not None
         before = self.state.get(p, {})
         # The step count is a host number in a tensor, as in torch's state.
         step = int(before["step"].item()) + 1 if "step" in before else 1
         names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
         moments = {name: matching(before[name], p) if name in before else zeros(p) for name in names}
-        copy = self.working_copies.get(p)
-        array = dense(p)
-        row: list[Array | None] = [array, matching(p.grad, p).array, *(m.array for m in moments.values())]
-        row += [None] * (5 - len(row)) + [None if copy is None else dense(copy)]
+        row: list[Array | None] = [dense(p), matching(p.grad, p).array, *(m.array for m in moments.values())]
+        row += [None] * (5 - len(row))
         (b1, b2), decay = group["betas"], group["weight_decay"]
         sign = -1.0 if group["maximize"] else 1.0
         coupled, decoupled = (0.0, decay) if self.decoupled else (decay, 0.0)
         corrections = [1 - b1**step, math.sqrt(1 - b2**step)]
         numbers = [float(group["lr"]), coupled, decoupled, b1, b2, group["eps"], *corrections, sign]
-        return row, numbers, (p, {"step": tensor(float(step)), **moments})
+        return row, numbers, {"step": tensor(float(step)), **moments}
 
 
 class AdamW(Adam):

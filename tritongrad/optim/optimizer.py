@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any
 
 from tritongrad.autograd import enable_grad, no_grad
 from tritongrad.tensor import Tensor, duplicate
-from tritongrad_kernels import elementwise
+from tritongrad_kernels import elementwise, optim as kernel
 from tritongrad_kernels.array import Array, empty_like
 
 Group = dict[str, Any]
@@ -111,6 +112,53 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+class FusedOptimizer(Optimizer):
+    """An optimiser whose step is one launch for all parameters of a dtype, and changes all of them or none.
+
+    working_copies  maps a parameter to a tensor of another floating dtype that the step keeps equal to it.
+    """
+
+    kernel: Callable[..., None]
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
+        self.working_copies: dict[Tensor, Tensor] = {}
+
+    def _flags(self, group: Group) -> tuple[bool, ...]:
+        """The options of a group that make another kernel."""
+        raise NotImplementedError
+
+    def _row(self, group: Group, p: Tensor) -> tuple[list[Array | None], list[float], dict[str, Tensor]]:
+        """A parameter's arrays [param, grad, state ...] and numbers for the kernel, and its state after the step."""
+        raise NotImplementedError
+
+    def _kind(self, entry: tuple[Group, Tensor]) -> tuple:
+        """What the parameters of one launch have in common."""
+        group, p = entry
+        assert p.grad is not None
+        copy = self.working_copies.get(p)
+        return p.dtype, p.grad.dtype, *self._flags(group), None if copy is None else copy.dtype
+
+    def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
+        launches, fresh = [], []
+        for kind, same in groupby(sorted(entries, key=lambda e: str(self._kind(e))), self._kind):
+            rows, numbers = [], []
+            for group, p in same:
+                arrays, scalars, state = self._row(group, p)
+                copy = self.working_copies.get(p)
+                rows.append([*arrays, None if copy is None else dense(copy)])
+                numbers.append(scalars)
+                fresh.append((p, state, [] if copy is None else [copy]))
+            launches.append((kernel.table(rows, numbers), kind))
+        # Everything that can fail has been done: now all parameters and all state change, or none has.
+        for tables, kind in launches:
+            type(self).kernel(tables, *kind)
+        for p, state, copies in fresh:
+            self.state.setdefault(p, {}).update(state)
+            for t in (p, *copies, *(v for v in state.values() if v.shape == p.shape)):
+                t.array.memory.version += 1  # so that stale uses in a graph are refused
+
+
 def matching(t: Tensor, p: Tensor) -> Tensor:
     """`t` in the memory order of `p`, itself where it has it: a fused step walks both through memory."""
     return t if t.array.has_strides(p.array.strides) else Tensor(elementwise.in_order(t.array, p.array.strides))
@@ -126,9 +174,3 @@ def dense(p: Tensor) -> Array:
 def zeros(p: Tensor) -> Tensor:
     """State of zeros for a parameter, in its memory order."""
     return Tensor(elementwise.fill(empty_like(p.array), 0))
-
-
-def written(*tensors: Tensor) -> None:
-    """Note that a kernel has written to these, so that stale uses in a graph are refused."""
-    for t in tensors:
-        t.array.memory.version += 1

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Any
 
-from tritongrad.optim.optimizer import Group, Optimizer, dense, matching, written, zeros
+from tritongrad.optim.optimizer import FusedOptimizer, Group, dense, matching, zeros
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import optim as kernel
+from tritongrad_kernels.array import Array
 
 
-class SGD(Optimizer):
+class SGD(FusedOptimizer):
     """g = grad + weight_decay p;  b = momentum b + (1 - dampening) g (b = g at first);  p -= lr b.
 
     With `nesterov` p -= lr (g + momentum b); with `maximize` the gradient's sign is turned. One launch updates all
@@ -19,6 +19,8 @@ class SGD(Optimizer):
     that the same launch keeps equal to it. Source: Sutskever et al. 2013; the rule is torch.optim.SGD's, which differs
     from the paper in applying lr outside the momentum buffer.
     """
+
+    kernel = staticmethod(kernel.sgd)
 
     def __init__(
         self,
@@ -48,33 +50,11 @@ class SGD(Optimizer):
             "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused,
         }  # fmt: skip
         super().__init__(params, defaults)
-        self.working_copies: dict[Tensor, Tensor] = {}
 
-    def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
-        launches, fresh = [], []
-        for kind, same in groupby(sorted(entries, key=self._order), self._kind):
-            rows = [self._row(group, p) for group, p in same]
-            launches.append((kernel.table([row for row, _, _ in rows], [numbers for _, numbers, _ in rows]), kind))
-            fresh += [state for _, _, state in rows]
-        # Everything that can fail has been done: now all parameters and all state change, or none has.
-        for tables, kind in launches:
-            kernel.sgd(tables, *kind)
-        for (p, state), copy in ((s, self.working_copies.get(s[0])) for s in fresh):
-            self.state.setdefault(p, {}).update(state)
-            written(p, *(v for v in state.values() if v.ndim), *([] if copy is None else [copy]))
+    def _flags(self, group: Group) -> tuple[bool, ...]:
+        return group["momentum"] != 0, group["nesterov"]
 
-    def _kind(self, entry: tuple[Group, Tensor]) -> tuple:
-        """What one launch must have in common."""
-        group, p = entry
-        assert p.grad is not None
-        copy = self.working_copies.get(p)
-        return p.dtype, p.grad.dtype, group["momentum"] != 0, group["nesterov"], None if copy is None else copy.dtype
-
-    def _order(self, entry: tuple[Group, Tensor]) -> tuple:
-        return tuple(getattr(k, "name", str(k)) for k in self._kind(entry))
-
-    def _row(self, group: Group, p: Tensor) -> tuple[list, list[float], tuple[Tensor, dict[str, Tensor]]]:
-        """A parameter's row of the table, its numbers, and its state after the step."""
+    def _row(self, group: Group, p: Tensor) -> tuple[list[Array | None], list[float], dict[str, Tensor]]:
         assert p.grad is not None
         buffer, rate = self.state.get(p, {}).get("momentum_buffer"), 1.0 - group["dampening"]
         if group["momentum"] == 0:
@@ -83,14 +63,7 @@ class SGD(Optimizer):
             buffer, rate = zeros(p), 1.0
         else:
             buffer = matching(buffer, p)
-        copy = self.working_copies.get(p)
-        array = dense(p)
-        row = [
-            array,
-            matching(p.grad, p).array,
-            None if buffer is None else buffer.array,
-            None if copy is None else dense(copy),
-        ]
+        row = [dense(p), matching(p.grad, p).array, None if buffer is None else buffer.array]
         sign = -1.0 if group["maximize"] else 1.0
         numbers = [float(group["lr"]), group["weight_decay"], group["momentum"], rate, sign]
-        return row, numbers, (p, {} if buffer is None else {"momentum_buffer": buffer})
+        return row, numbers, {} if buffer is None else {"momentum_buffer": buffer}

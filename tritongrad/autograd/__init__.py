@@ -1,0 +1,22 @@
+"""Reverse-mode differentiation over a graph of nodes. Knows no op and no kernel.
+
+Everything here works on anything that has a Tensor's attributes; `tensor.py` builds on it, not the other way round.
+"""
+
+from tritongrad.autograd.backward import backward as backward, grad as grad
+from tritongrad.autograd.function import Function as Function
+from tritongrad.autograd.gradcheck import gradcheck as gradcheck, gradgradcheck as gradgradcheck
+from tritongrad.autograd.graph import (
+    Edge as Edge,
+    Node as Node,
+    bind as bind,
+    joint_node as joint_node,
+    node_of as node_of,
+)
+from tritongrad.autograd.mode import (
+    enable_grad as enable_grad,
+    inference_mode as inference_mode,
+    is_grad_enabled as is_grad_enabled,
+    no_grad as no_grad,
+    set_grad_enabled as set_grad_enabled,
+)

@@ -1,0 +1,85 @@
+"""Whether operations are recorded: a switch of each thread."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+_mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are being recorded."""
+    return _mode.enabled
+
+
+class set_grad_enabled:
+    """Switch recording on or off: at once when called, and back on leaving when used with `with`."""
+
+    def __init__(self, mode: bool) -> None:
+        self._before = _mode.enabled
+        _mode.enabled = bool(mode)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.enabled = self._before
+
+
+class _Recording:
+    """A context manager and decorator under which recording is on or off."""
+
+    mode: bool
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if args and callable(args[0]):  # used as a bare decorator: @no_grad
+            return cls()(args[0])
+        return super().__new__(cls)
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_mode.enabled)
+        _mode.enabled = self.mode
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.enabled = self._before.pop()
+
+    def __call__(self, function: Callable) -> Callable:
+        mode = self.mode
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with enable_grad() if mode else no_grad():
+                return function(*args, **kwargs)
+
+        return inside
+
+
+class no_grad(_Recording):
+    """Nothing is recorded inside: `with no_grad(): ...`, `@no_grad()` or `@no_grad`."""
+
+    mode = False
+
+
+class enable_grad(_Recording):
+    """Recording is on inside, also within `no_grad`."""
+
+    mode = True
+
+
+class inference_mode(_Recording):
+    """As `no_grad`; `inference_mode(False)` records."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.mode = not mode
