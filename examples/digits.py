@@ -38,12 +38,11 @@ def residual(inputs: int, outputs: int, stride: int = 1) -> BasicBlock:
 def small_resnet() -> nn.Module:
     """Images [N, 1, 8, 8] to class scores [N, 10]."""
     return nn.Sequential(
-        conv3x3(1, 16),
-        nn.BatchNorm2d(16),
+        conv3x3(1, 32),
+        nn.BatchNorm2d(32),
         nn.ReLU(),
-        residual(16, 16),
-        residual(16, 32, stride=2),
         residual(32, 64, stride=2),
+        residual(64, 64, stride=2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, 10),
@@ -192,7 +191,8 @@ def train(args: argparse.Namespace, saved: dict | None) -> None:
             tg.save(checkpoint, args.out / "checkpoint.safetensors")
             figures = f"loss {np.mean(losses[-len(loader) :]):.3f}  test accuracy {accuracies[-1]:6.2%}"
             say(f"epoch {epoch + 1:2d}/{args.epochs}  {figures}  {speed:.0f} images/s")
-    plot(args.out / "digits.png", losses, accuracies)
+    if accuracies:
+        plot(args.out / "digits.png", losses, accuracies)
 
 
 def main() -> None:

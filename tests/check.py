@@ -32,8 +32,9 @@ def check(
 
     Floating numpy arrays are rounded to `dtype` and want gradients; everything else is passed as it is (integer arrays
     as tensors). `terms` is the longest sum behind one number: the bound is slack eps (2 + sqrt(terms)) times the
-    largest magnitude of the expected array. `second` also compares the gradients of a function of the gradients.
-    `wrap` changes how our inputs lie in memory (a transposed copy, an expanded view) without changing their values.
+    largest magnitude of the expected array. `second` also compares the gradients of a function of the gradients, for
+    the inputs and for the gradient that came in. `wrap` changes how our inputs lie in memory (a transposed copy, an
+    expanded view) without changing their values.
     """
     rounded = [a.astype(NUMPY[dtype]) if _floating(a) else a for a in arrays]
     mine = [_mine(a, wrap, grads) for a in rounded]
@@ -46,19 +47,19 @@ def check(
     cotangent = np.random.default_rng(7).standard_normal(tuple(want.shape)).astype(NUMPY[dtype])
     leaves = [t for t in mine if isinstance(t, tg.Tensor) and t.requires_grad]
     their_leaves = [t for t in reference if isinstance(t, torch.Tensor) and t.requires_grad]
-    our_grads = tg.autograd.grad(got, leaves, tg.tensor(cotangent, dtype=got.dtype), create_graph=second)
-    their_grads = torch.autograd.grad(
-        want, their_leaves, torch.tensor(cotangent.astype(np.float64)), create_graph=second, allow_unused=True
-    )
+    dy = tg.tensor(cotangent, dtype=got.dtype, requires_grad=second)
+    their_dy = torch.tensor(cotangent.astype(np.float64), requires_grad=second)
+    our_grads = tg.autograd.grad(got, leaves, dy, create_graph=second)
+    their_grads = torch.autograd.grad(want, their_leaves, their_dy, create_graph=second, allow_unused=True)
     expected = [torch.zeros_like(t) if g is None else g for t, g in zip(their_leaves, their_grads, strict=True)]
     for k, (g, w) in enumerate(zip(our_grads, expected, strict=True)):
         compare(f"gradient of input {k}", g.detach(), w.detach(), bound * 2)
     if second:
-        _check_second(our_grads, expected, leaves, their_leaves, bound * 16)
+        _check_second(our_grads, expected, [*leaves, dy], [*their_leaves, their_dy], bound * 16)
 
 
 def _check_second(ours: Sequence[Any], theirs: Sequence[Any], leaves: list, their_leaves: list, bound: float) -> None:
-    """Gradients of sum_k sum(g_k * r_k) for fixed random r."""
+    """Gradients of sum_k sum(g_k * r_k) for fixed random r; the last of the leaves is the gradient that came in."""
     rng = np.random.default_rng(8)
     weights = [rng.standard_normal(tuple(g.shape)) for g in theirs]
     total = sum(((g * tg.tensor(w, dtype=g.dtype)).sum() for g, w in zip(ours, weights, strict=True)), tg.tensor(0.0))

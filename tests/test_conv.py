@@ -43,6 +43,8 @@ GEOMETRIES = [
     geometry("rows the windows never reach", (1, 1, 8, 8), (1, 1, 3, 3), stride=3),
     geometry("padding beyond the window", (1, 2, 3, 3), (2, 2, 2, 2), padding=4, stride=3),
     geometry("more than a tile of everything", (2, 20, 6, 5), (18, 20, 3, 3), padding=1),
+    geometry("whole tiles of everything", (2, 32, 4, 4), (16, 32, 3, 3), padding=1),
+    geometry("whole tiles of groups", (1, 64, 4, 4), (32, 32, 1, 1), groups=2),
     geometry("one channel", (3, 1, 5, 5), (1, 1, 3, 3), padding=1),
     geometry("no images", (0, 3, 5, 5), (4, 3, 3, 3), padding=1),
     geometry("same", (1, 2, 6, 5), (3, 2, 3, 3), padding="same"),

@@ -1,9 +1,8 @@
-"""tritongrad.data against torch.utils.data, in one process; workers are in test_data_workers.py."""
+"""tritongrad.data against torch.utils.data, in one process; workers and resumption are in test_data_workers.py."""
 
 from __future__ import annotations
 
 import collections
-import json
 import multiprocessing
 import random
 import types
@@ -379,53 +378,3 @@ def test_loading_leaves_random_states_alone() -> None:
     for _ in loader:
         assert tg.get_rng_state().tolist() == before
     assert (random.random(), np.random.rand()) == expected
-
-
-# ---------------------------------------------------------------------------------------------------------- resumption
-
-
-@pytest.mark.parametrize("stop", [0, 1, 3, 6])
-@pytest.mark.parametrize("own", [False, True])
-def test_resumed_epoch_has_the_remaining_batches(stop: int, own: bool) -> None:
-    def loader() -> ours.DataLoader[Any]:
-        generator = tg.Generator().manual_seed(9) if own else None
-        return ours.DataLoader(Noisy(), 4, shuffle=True, generator=generator)
-
-    tg.manual_seed(4)
-    whole = epochs(loader(), 2)
-    tg.manual_seed(4)
-    stopped = loader()
-    given = []
-    for _, batch in zip(range(stop), stopped, strict=False):
-        given.append(plain(batch))
-    state = json.loads(json.dumps(stopped.state_dict()))
-    random_state = tg.get_rng_state()
-    tg.manual_seed(77)  # another process
-    resumed = loader()
-    resumed.load_state_dict(state)
-    tg.set_rng_state(random_state)  # restored by the checkpoint, not by the loader
-    rest = epochs(resumed)[0]
-    assert given + rest == whole[0]
-    assert epochs(resumed)[0] == whole[1]
-
-
-def test_resumption_of_others() -> None:
-    """Samplers that only iterate, and streams, are skipped through."""
-    for make in (lambda: ours.DataLoader(DATA, 3, sampler=DATA[::-1]), lambda: ours.DataLoader(Stream(10), 3)):
-        whole = epochs(make())[0]
-        stopped = iter(loader := make())
-        next(stopped), next(stopped)
-        resumed = make()
-        resumed.load_state_dict(loader.state_dict())
-        assert epochs(resumed) == [whole[2:]] and epochs(resumed) == [whole]
-    with pytest.raises(ValueError, match="expected a state of seed, position and generator"):
-        resumed.load_state_dict({"epoch": 3})
-    with pytest.raises(ValueError, match="generator of its own"):
-        resumed.load_state_dict({"seed": 1, "position": 0, "generator": [1, 2]})
-
-
-def test_state_between_epochs_is_a_fresh_start() -> None:
-    loader = ours.DataLoader(DATA, 4)
-    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None}
-    epochs(loader)
-    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None}

@@ -1,4 +1,5 @@
-"""Loaders with workers: the same batches as without, and no trace of the workers however an iteration ends."""
+"""Loaders with workers: the same batches as without, also after a resumption, and no trace of the workers however an
+iteration ends."""
 
 from __future__ import annotations
 
@@ -86,11 +87,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_traces() -> Iterator[None]:
-    before = segments()
     yield
     gc.collect()  # an exception's traceback holds the frames, and so the loaders, it went through
     assert multiprocessing.active_children() == []
-    assert wait_until(lambda: segments() <= before), "shared memory was left behind"
 
 
 def loader(dataset: Any, **options: Any) -> ours.DataLoader[Any]:
@@ -103,6 +102,7 @@ def labels(batches: list[Any]) -> list[Any]:
 
 def test_processes_give_the_bits_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Order and augmentation do not depend on the number of workers, nor on the pieces an epoch is sent in."""
+    before = segments()
     tg.manual_seed(3)
     whole = epochs(loader(Noisy(), num_workers=0, shuffle=True), 4)
     assert len({str(epoch) for epoch in whole}) == 4
@@ -115,6 +115,7 @@ def test_processes_give_the_bits_of_none(monkeypatch: pytest.MonkeyPatch) -> Non
     del kept
     tg.manual_seed(3)
     assert epochs(loader(Noisy(), shuffle=True, num_workers=1, prefetch_factor=1)) == whole[:1]
+    assert wait_until(lambda: segments() <= before), "shared memory was left behind"
 
 
 def test_threads_give_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +219,53 @@ def test_endless_sampler() -> None:
 
     batches = iter(loader(DATA, sampler=Endless(), worker_type="thread"))
     assert [next(batches).tolist()[0] for _ in range(6)] == [0, 4, 8, 2, 6, 0]
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 6])
+@pytest.mark.parametrize("own", [False, True])
+def test_resumed_epoch_has_the_remaining_batches(stop: int, own: bool) -> None:
+    def loader() -> ours.DataLoader[Any]:
+        generator = tg.Generator().manual_seed(9) if own else None
+        return ours.DataLoader(Noisy(), 4, shuffle=True, generator=generator)
+
+    tg.manual_seed(4)
+    whole = epochs(loader(), 2)
+    tg.manual_seed(4)
+    stopped = loader()
+    given = []
+    for _, batch in zip(range(stop), stopped, strict=False):
+        given.append(plain(batch))
+    state = json.loads(json.dumps(stopped.state_dict()))
+    random_state = tg.get_rng_state()
+    tg.manual_seed(77)  # another process
+    resumed = loader()
+    resumed.load_state_dict(state)
+    tg.set_rng_state(random_state)  # restored by the checkpoint, not by the loader
+    rest = epochs(resumed)[0]
+    assert given + rest == whole[0]
+    assert epochs(resumed)[0] == whole[1]
+
+
+def test_resumption_of_others() -> None:
+    """Samplers that only iterate, and streams, are skipped through."""
+    for make in (lambda: ours.DataLoader(DATA, 3, sampler=DATA[::-1]), lambda: ours.DataLoader(Stream(10), 3)):
+        whole = epochs(make())[0]
+        stopped = iter(loader := make())
+        next(stopped), next(stopped)
+        resumed = make()
+        resumed.load_state_dict(loader.state_dict())
+        assert epochs(resumed) == [whole[2:]] and epochs(resumed) == [whole]
+    with pytest.raises(ValueError, match="expected a state of seed, position and generator"):
+        resumed.load_state_dict({"epoch": 3})
+    with pytest.raises(ValueError, match="generator of its own"):
+        resumed.load_state_dict({"seed": 1, "position": 0, "generator": [1, 2]})
+
+
+def test_state_between_epochs_is_a_fresh_start() -> None:
+    loader = ours.DataLoader(DATA, 4)
+    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None}
+    epochs(loader)
+    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None}
 
 
 def test_resumption_with_workers() -> None:

@@ -445,3 +445,11 @@ def test_results_keep_the_memory_order_of_their_input() -> None:
     assert (x + 1).is_contiguous(memory_format=tg.channels_last)
     assert tg.relu(x * tg.ones(3, 1, 1)).is_contiguous(memory_format=tg.channels_last)
     compare("sum", x + tg.arange(5), torch.ones(2, 3, 4, 5) + torch.arange(5), 0.0)
+
+
+def test_gradients_beside_nan() -> None:
+    """As torch has them: a NaN passes its gradient through ReLU, and beside it neither side of a maximum loses."""
+    values, other = np.array([np.nan, -1.0, 2.0, np.nan]), np.array([1.0, np.nan, np.nan, np.nan])
+    check(tg.relu, torch.relu, values)
+    check(tg.maximum, torch.maximum, values, other)
+    check(tg.minimum, torch.minimum, values, other)

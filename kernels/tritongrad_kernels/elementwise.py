@@ -268,8 +268,8 @@ def _xor(x, y):
 
 @triton.jit
 def _where_positive(x, y):
-    """x where y > 0, else 0: the gradient of ReLU."""
-    return tl.where(y > 0, x, 0)
+    """0 where y <= 0, else x, also where y is NaN: the gradient of ReLU."""
+    return tl.where(y <= 0, 0, x)
 
 
 @triton.jit

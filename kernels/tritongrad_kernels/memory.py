@@ -120,16 +120,11 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
 def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
     """Copy a C-contiguous host array's bytes into `destination` at byte `offset`."""
     raw = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
-    if not raw.flags.writeable:  # torch refuses to borrow read-only memory
-        raw = raw.copy()
-    if raw.size:
+    if destination.device.type == "cpu":
+        destination.host[offset : offset + raw.size] = raw
+    elif raw.size:
+        raw = raw if raw.flags.writeable else raw.copy()  # torch refuses to borrow read-only memory
         destination.storage[offset : offset + raw.size].copy_(torch.from_numpy(raw))
-
-
-def copy(source: Memory, destination: Memory) -> None:
-    """Copy all bytes of `source` to `destination`, which may be on another device."""
-    nbytes = min(source.nbytes, destination.nbytes)
-    destination.storage[:nbytes].copy_(source.storage[:nbytes])
 
 
 def read(source: Memory) -> np.ndarray:

@@ -132,7 +132,7 @@ def _load_grad(DY, Y, place, mask, ACC: tl.constexpr):
     """dy, where a ReLU made y (unless None) zero set to zero."""
     dy = _load(DY, place, mask, ACC)
     if Y is not None:
-        dy = tl.where(_load(Y, place, mask, ACC) > 0, dy, 0.0)
+        dy = tl.where(_load(Y, place, mask, ACC) <= 0, 0.0, dy)
     return dy
 
 

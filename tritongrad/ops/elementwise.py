@@ -152,7 +152,7 @@ def relu_(x: Tensor) -> Tensor:
 
 
 def where_positive(x: Tensor, y: Tensor) -> Tensor:
-    """x where y > 0, else 0. No gradient for y, whose is 0 almost everywhere."""
+    """x where y > 0 or y is NaN, else 0. No gradient for y, whose is 0 almost everywhere."""
     return record(
         _apply("where_positive", kernel._where_positive, x, y, kind=x.dtype), (x, lambda g: where_positive(g, y))
     )
@@ -301,8 +301,8 @@ def maximum(x: Operand, y: Operand) -> Tensor:
     """The larger, NaN if either is; where equal, each gets half of the gradient."""
     return record(
         _apply("maximum", kernel._maximum, x, y),
-        (x, lambda dy: dy * _share(x > y, x == y)),
-        (y, lambda dy: dy * _share(x < y, x == y)),
+        (x, lambda dy: _share(dy, x < y, x == y)),
+        (y, lambda dy: _share(dy, x > y, x == y)),
     )
 
 
@@ -310,13 +310,14 @@ def minimum(x: Operand, y: Operand) -> Tensor:
     """The smaller, NaN if either is; where equal, each gets half of the gradient."""
     return record(
         _apply("minimum", kernel._minimum, x, y),
-        (x, lambda dy: dy * _share(x < y, x == y)),
-        (y, lambda dy: dy * _share(x > y, x == y)),
+        (x, lambda dy: _share(dy, x > y, x == y)),
+        (y, lambda dy: _share(dy, x < y, x == y)),
     )
 
 
-def _share(wins: Tensor, ties: Tensor) -> Tensor:
-    return wins * 1.0 + ties * 0.5
+def _share(dy: Tensor, loses: Tensor, ties: Tensor) -> Tensor:
+    """Nothing for the loser, half for equals, all otherwise: beside a NaN neither loses, as in torch."""
+    return where(loses, 0.0, where(ties, dy * 0.5, dy))
 
 
 def clamp(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
