@@ -16,6 +16,9 @@ PACKAGES = $(foreach d,tritongrad kernels/tritongrad_kernels bench examples,$(if
 
 .PHONY: demo test check lint types format gpu venv clean
 
+# One thread: OpenBLAS's others spin while they wait, and lose more than they gain wherever a core is busy.
+demo test: export OPENBLAS_NUM_THREADS = 1
+
 demo: .venv/.installed
 	.venv/bin/python examples/digits.py
 
@@ -25,7 +28,6 @@ OTHER_TESTS := $(filter-out $(KERNEL_TESTS),$(wildcard tests/test_*.py))
 PYTEST = pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # The interpreter runs kernels as Python, which is what lets coverage see their lines: so also where there is a GPU.
-test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/.installed
 	@.venv/bin/coverage erase
 	$(if $(GPU),TRITON_INTERPRET=1) .venv/bin/coverage run -m $(PYTEST) $(KERNEL_TESTS)

@@ -5,8 +5,14 @@ on the CPU in Triton's interpreter. Without a usable GPU, or with `TRITON_INTERP
 interpreter, repaired by `interpret`.
 """
 
+import glob
 import os
 import sys
+
+# OpenBLAS's threads wait for each other by spinning: where another program wants a core, a product of the interpreter
+# takes fifty times as long. It reads this when numpy is loaded, so it is decided before the GPU can be asked about.
+if "numpy" not in sys.modules and not glob.glob("/dev/nvidia[0-9]*"):
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from tritongrad_kernels import memory
 
