@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import tritongrad as tg  # before numpy, whose threads it then can hold back: they would only get in each other's way
+
+# isort: split
 import numpy as np
 
-import tritongrad as tg
 from tritongrad import nn
 from tritongrad.models.resnet import BasicBlock, conv1x1, conv3x3
 from tritongrad.utils.data import DataLoader, Dataset

@@ -91,10 +91,11 @@ def _statistics(
     tl.store(RSTD + c, 1.0 / tl.sqrt(squares / M + eps.to(ACC)), mask=c_in)
     if RUNNING_MEAN is not None:
         momentum = momentum.to(ACC)
-        old = tl.load(RUNNING_MEAN + c).to(ACC)
+        # Masked, not clamped: a clamped lane would read what another program writes.
+        old = tl.load(RUNNING_MEAN + c, mask=c_in, other=0.0).to(ACC)
         new = (1.0 - momentum) * old + momentum * mean
         tl.store(RUNNING_MEAN + c, new.to(RUNNING_MEAN.dtype.element_ty), mask=c_in)
-        old = tl.load(RUNNING_VAR + c).to(ACC)
+        old = tl.load(RUNNING_VAR + c, mask=c_in, other=0.0).to(ACC)
         new = (1.0 - momentum) * old + momentum * (squares / tl.maximum(M - 1, 1))
         tl.store(RUNNING_VAR + c, new.to(RUNNING_VAR.dtype.element_ty), mask=c_in)
 
