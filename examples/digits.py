@@ -123,11 +123,12 @@ def plot(path: Path, losses: list[float], accuracies: list[float]) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure.suptitle("A small ResNet learns handwritten digits")
     steps, epoch = np.arange(1, len(losses) + 1), len(losses) // len(accuracies)
     means = np.convolve(losses, np.ones(epoch) / epoch, "valid")
-    left.semilogy(steps, losses, color="tab:blue", alpha=0.3, linewidth=1, label="each step")
-    left.semilogy(steps[: len(means)] + (epoch - 1) / 2, means, color="tab:blue", label="mean of an epoch around it")
-    left.set(title="Training loss", xlabel="step", ylabel="cross-entropy")
+    left.plot(steps, losses, color="tab:blue", alpha=0.3, linewidth=1, label="each step")
+    left.plot(steps[: len(means)] + (epoch - 1) / 2, means, color="tab:blue", label="running mean")
+    left.set(title="Training loss", xlabel="step", ylabel="cross-entropy, labels smoothed by 0.1")
     left.legend(frameon=False)
     percent = [100 * a for a in accuracies]
     right.plot(range(1, len(percent) + 1), percent, "o-", color="tab:green")
@@ -154,7 +155,7 @@ def train(args: argparse.Namespace, saved: dict | None) -> None:
     test_loader: Batches = DataLoader(test_set, batch_size=512)
     model = small_resnet()
     optimizer = tg.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
-    criterion = nn.CrossEntropyLoss()
+    criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
     losses: list[float] = []
     accuracies: list[float] = []
     if saved:
