@@ -145,15 +145,16 @@ class Tensor(Attached):
     # ------------------------------------------------------------------------------------------------ to the host
 
     def numpy(self) -> np.ndarray:
-        """The elements as a numpy array, sharing memory on the CPU. bfloat16 comes as ml_dtypes.bfloat16."""
+        """The elements as a numpy array: sharing memory on the CPU, a copy from a GPU, where torch would refuse.
+
+        On a machine with a GPU tensors are made there by default, so scripts that never name a device must get theirs
+        back. bfloat16 comes as ml_dtypes.bfloat16.
+        """
         if self.requires_grad and autograd.is_grad_enabled():
             raise RuntimeError(
                 "numpy: can't be called on a tensor that requires grad; use tensor.detach().numpy() instead"
             )
-        if self.is_cuda:
-            raise TypeError(f"numpy: can't convert a tensor on {self.device}; use tensor.cpu() first")
-        index.settle()
-        return self.array.numpy()
+        return self._host()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.numpy(), dtype) if not copy else np.array(self.numpy(), dtype)
