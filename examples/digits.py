@@ -1,6 +1,6 @@
 """Train a small ResNet on scikit-learn's handwritten digits: 1,797 real images of 8 x 8 pixels.
 
-python examples/digits.py             # two minutes on two CPU cores
+python examples/digits.py             # about three minutes on a CPU
 python examples/digits.py --resume    # after Ctrl-C or a crash: goes on from the last whole epoch, to the same bits
 
 Writes digits.png, with the loss and the test accuracy, and checkpoint.safetensors into build/digits (see --out).
@@ -148,7 +148,7 @@ def plot(path: Path, losses: list[float], accuracies: list[float]) -> None:
 def train(args: argparse.Namespace, saved: dict | None) -> None:
     """Train, leaving a checkpoint after every epoch and the plot at the end; `saved` is a checkpoint to go on from."""
     tg.manual_seed(args.seed)
-    train_set, test_set = load(128 if args.quick else None)
+    train_set, test_set = load(64 if args.quick else None)
     loader: Batches = DataLoader(
         train_set, args.batch_size, shuffle=True, num_workers=args.workers, persistent_workers=args.workers > 0
     )
@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that load data; they change no bit")
     parser.add_argument("--out", type=Path, default=Path("build/digits"), metavar="DIR")
     parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint; options default to its own")
-    parser.add_argument("--quick", action="store_true", help="on 128 images only")
+    parser.add_argument("--quick", action="store_true", help="on 64 images only")
     args = parser.parse_args()
     saved = None
     if args.resume:
