@@ -48,13 +48,15 @@ def test_expanded_gradient_of_a_sum_is_dense_on_the_leaf() -> None:
 
 def test_frozen_inputs_keep_nothing() -> None:
     """An input that wants no gradient drops its closure, and with it the arrays only that would need."""
-    x, w = tg.ones(3), leaf(1.0, 2.0, 3.0)
-    frozen = weakref.ref(w.array)
-    y = x * w.detach()
-    assert y.node is None
-    y = x * w
-    assert len(y.node.inputs) == 1
-    assert frozen() is not None
+    for trained in (False, True):
+        x, w = leaf(1.0, 2.0), tg.tensor([3.0, 4.0], requires_grad=trained)
+        h = x * 2
+        y = h * w  # only the gradient of w needs h
+        array = weakref.ref(h.array)
+        del h
+        assert (array() is not None) == trained
+        y.sum().backward()
+        assert x.grad.tolist() == [6.0, 8.0]
 
 
 def test_graph_falls_with_the_last_reference_without_the_collector() -> None:
@@ -90,7 +92,7 @@ def test_second_backward_is_refused_unless_retained() -> None:
         y.backward()
 
 
-def test_a_graph_of_a_hundred_thousand_nodes() -> None:
+def test_a_graph_of_twenty_thousand_nodes() -> None:
     """Neither backward nor freeing recurses."""
     x = tg.zeros(1, requires_grad=True)
     y = x

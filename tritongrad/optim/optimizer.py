@@ -63,7 +63,7 @@ class Optimizer:
         return loss
 
     def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it updates parameters")
 
     # ------------------------------------------------------------------------------------------------------- state
 
@@ -126,11 +126,11 @@ class FusedOptimizer(Optimizer):
 
     def _flags(self, group: Group) -> tuple[bool, ...]:
         """The options of a group that make another kernel."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it updates parameters")
 
     def _row(self, group: Group, p: Tensor) -> tuple[list[Array | None], list[float], dict[str, Tensor]]:
         """A parameter's arrays [param, grad, state ...] and numbers for the kernel, and its state after the step."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it updates parameters")
 
     def _kind(self, entry: tuple[Group, Tensor]) -> tuple:
         """What the parameters of one launch have in common."""
