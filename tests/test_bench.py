@@ -68,7 +68,7 @@ def made_up_run(factor: float = 1.0, **changes: Any) -> Run:
     """A run on a GPU with one row that took `factor` microseconds, twice as fast as torch, and one that failed."""
     times = [clock.Timing(t, 0.99 * t, 1.01 * t, 25, 10, 4e-6) for t in (factor * 1e-6, 2e-6)]
     timed = replace(harness.blank(PRODUCT), ours=times[0], peer=times[1], error=1e-7, launches=1)
-    ok = harness.against(CEILINGS, timed, [Launch("_matmul", (1,), 0, 0)])
+    ok = harness.against(CEILINGS, timed, [Launch("_matmul", (1,), 0, 0, None, (), {})])
     found = [ok, replace(harness.failed(PRODUCT, "E: | bad"), name="another row")]
     versions = {"torch": "2.11.0", "triton": "3.6.0"}
     run = Run("2026-01-02T03:04:05+00:00", "abc1234", False, "a-gpu", "A GPU", False, versions, None, CEILINGS, found)

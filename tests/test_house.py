@@ -20,6 +20,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.random", "tritongrad.io", "tritongrad.cuda", "tritongrad.tensor_file"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils"},
     {"tritongrad.models"},
+    {"tritongrad.training"},
     {"tritongrad"},
 ]
 

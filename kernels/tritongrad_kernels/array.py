@@ -232,6 +232,5 @@ def to_device(a: Array, device: Device) -> Array:
     assert a.dense_order() is not None
     result = empty_like(a.view(a.shape, a.strides, 0))
     target = Array(memory.allocate(a.nbytes, device), a.dtype, a.shape, result.strides)
-    source = a.memory.storage[a.offset * a.dtype.itemsize :][: a.nbytes]
-    target.memory.storage[: a.nbytes].copy_(source)
+    memory.copy(target.memory, a.memory, a.offset * a.dtype.itemsize, a.nbytes)
     return target

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tritongrad_kernels
 from tritongrad_kernels import memory
 from tritongrad_kernels.array import Array
+from tritongrad_kernels.dtypes import dtype
 
 # Rows are kernels, columns are architectures, and the interpreter is one of them. An entry of upper case is a block
 # size: the most a program takes of one extent, rounded to a power of two (see `tile`). The interpreter pays ~50 us for
@@ -89,13 +90,31 @@ class KernelError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Pointer:
+    """What compiling needs to know of an array: its dtype, and whether it starts on a 16-byte boundary."""
+
+    dtype: dtype
+    aligned: bool = True
+
+    def data_ptr(self) -> int:
+        return 16 if self.aligned else self.dtype.itemsize
+
+
+@dataclass(frozen=True)
 class Launch:
-    """One kernel start as declared by its launcher."""
+    """One kernel start as declared by its launcher.
+
+    function   the jit function behind `kernel`, its name
+    arguments  its positional arguments, with a Pointer for each array; `options` are the others, by name
+    """
 
     kernel: str
     grid: tuple[int, ...]
     flops: int
     bytes: int
+    function: Any = field(repr=False)
+    arguments: tuple[Any, ...] = field(repr=False)
+    options: Mapping[str, Any] = field(repr=False)
 
 
 @functools.cache
@@ -172,11 +191,18 @@ def recording() -> Iterator[list[Launch]]:
 
 
 def launch(
-    kernel: Any, grid: int | tuple[int, ...], *args: Any, flops: int = 0, bytes: int = 0, **options: Any
+    kernel: Any,
+    grid: int | tuple[int, ...],
+    *args: Any,
+    flops: int = 0,
+    bytes: int = 0,
+    indirect: Any = (),
+    **options: Any,
 ) -> None:
     """Start `kernel` on `grid` programs. Arrays among `args` go as pointers and must share one device.
 
     `flops` and `bytes` are what the launch has to do and move at least: reads and writes of each distinct byte.
+    `indirect` lists the arrays that the kernel reaches through addresses it finds in memory.
     """
     grid = (grid,) if isinstance(grid, int) else grid
     if 0 in grid:
@@ -189,8 +215,12 @@ def launch(
         raise RuntimeError(
             f"{name}: expected all tensors on one device, but they are on {' and '.join(sorted(map(str, devices)))}"
         )
-    for log in _listeners:
-        log.append(Launch(name, grid, flops, bytes))
+    if _listeners:
+        specs = tuple(Pointer(a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Array) else a for a in args)
+        for log in _listeners:
+            log.append(Launch(name, grid, flops, bytes, kernel, specs, options))
+    if memory.in_dry_run():
+        return
     if tritongrad_kernels.INTERPRETED:
         options = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages")}
     try:

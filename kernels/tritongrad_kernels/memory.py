@@ -7,10 +7,12 @@ files. It never computes a value here. Every allocation of the project goes thro
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
 from typing import IO, Any
 
 import ml_dtypes
@@ -75,7 +77,11 @@ def gpu_name(index: int = 0) -> str:
 
 def check_device(device: Device) -> Device:
     """`device` if memory can be had there; RuntimeError in one sentence otherwise."""
-    if device.type == "cuda" and (DEFAULT_DEVICE.type != "cuda" or (device.index or 0) >= gpu_count()):
+    if (
+        device.type == "cuda"
+        and _dry_run.get() is None
+        and (DEFAULT_DEVICE.type != "cuda" or (device.index or 0) >= gpu_count())
+    ):
         why = "kernels run in the CPU interpreter" if DEFAULT_DEVICE.type != "cuda" else f"{gpu_count()} GPU(s) found"
         raise RuntimeError(f"device {device} was asked for but is not available: {why}")
     return device
@@ -105,6 +111,9 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
     """`nbytes` of uninitialised memory. On a machine with a GPU, host memory is pinned so that kernels reach it too."""
     device = check_device(device or DEFAULT_DEVICE)
     nbytes = max(nbytes, 16)  # an empty array still has an address
+    run = _dry_run.get()
+    if run is not None:
+        return DryMemory(nbytes, device, run)
     try:
         if device.type == "cuda":
             storage = torch.empty(nbytes, dtype=torch.uint8, device=f"cuda:{device.index}")
@@ -117,8 +126,71 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
     return Memory(storage, device)
 
 
+class DryRun:
+    """What a dry run would have allocated: `live` bytes now, and `peak`, the most at once."""
+
+    def __init__(self) -> None:
+        self.live = self.peak = 0
+        self.next_address = 1 << 48  # beyond any address of this process
+
+
+_dry_run: contextvars.ContextVar[DryRun | None] = contextvars.ContextVar("dry_run", default=None)
+
+
+@contextlib.contextmanager
+def dry_run() -> Iterator[DryRun]:
+    """Inside the block this thread allocates no memory and starts no kernel: only shapes are real.
+
+    Whatever is read back is zero, and nothing that was there before is written. Tensors made inside have no values:
+    using one after the block raises RuntimeError.
+    """
+    run = DryRun()
+    token = _dry_run.set(run)
+    try:
+        yield run
+    finally:
+        _dry_run.reset(token)
+
+
+def in_dry_run() -> bool:
+    return _dry_run.get() is not None
+
+
+class DryMemory(Memory):
+    """Memory of a dry run: an address nobody else has and a size, but no bytes."""
+
+    __slots__ = ("_address", "_run", "_taken")
+
+    def __init__(self, nbytes: int, device: Device, run: DryRun) -> None:
+        self.nbytes, self.device, self.version = nbytes, device, 0
+        self._address, self._run = run.next_address, run
+        self._taken = -(-nbytes // 512) * 512  # as torch's CUDA allocator rounds
+        run.next_address += self._taken
+        run.live += self._taken
+        run.peak = max(run.peak, run.live)
+
+    def __del__(self) -> None:
+        self._run.live -= self._taken
+
+    @property
+    def address(self) -> int:
+        self._check()
+        return self._address
+
+    @property
+    def host(self) -> np.ndarray:
+        self._check()
+        return np.zeros(self.nbytes, np.uint8)
+
+    def _check(self) -> None:
+        if _dry_run.get() is None:
+            raise RuntimeError("this tensor was made in a dry run (tritongrad.plan) and has no values")
+
+
 def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
     """Copy a C-contiguous host array's bytes into `destination` at byte `offset`."""
+    if in_dry_run():
+        return
     raw = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
     if destination.device.type == "cpu":
         destination.host[offset : offset + raw.size] = raw
@@ -127,9 +199,15 @@ def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
         destination.storage[offset : offset + raw.size].copy_(torch.from_numpy(raw))
 
 
+def copy(destination: Memory, source: Memory, offset: int, nbytes: int) -> None:
+    """Copy `nbytes` from byte `offset` of `source` to the start of `destination`, on any two devices."""
+    if not in_dry_run():
+        destination.storage[:nbytes].copy_(source.storage[offset : offset + nbytes])
+
+
 def read(source: Memory) -> np.ndarray:
     """All bytes as a host array: a view of host memory, a copy of device memory."""
-    return source.host if source.device.type == "cpu" else source.storage.cpu().numpy()
+    return source.host if source.device.type == "cpu" or in_dry_run() else source.storage.cpu().numpy()
 
 
 def synchronize() -> None:

@@ -124,6 +124,7 @@ class Table:
     numbers: Array
     config: dict[str, int]
     nbytes: int
+    arrays: list[Array]
 
 
 def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[float]]) -> Table:
@@ -146,6 +147,7 @@ def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[
         _upload(np.array(numbers, np.float64), device),
         config,
         nbytes,
+        [a for row in tensors for a in row if a is not None],
     )
 
 
@@ -187,5 +189,6 @@ def _step(kernel: Any, tables: Table, param: dtypes.dtype, grad: dtypes.dtype, *
         TRITON_TYPE[dtypes.accumulator(param)],
         *flags,
         bytes=tables.nbytes,
+        indirect=tables.arrays,
         **tables.config,
     )
