@@ -1,4 +1,4 @@
-"""Launches: arguments bound and converted as a compiled launch would, then handed to `state.run_grid`."""
+"""Launches: arguments bound as a compiled launch would, then handed to `state.run_grid`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,15 @@ from typing import Any
 
 import numpy as np
 import triton.language as tl
-import triton.runtime.interpreter as stock
 from triton.backends.nvidia.compiler import CUDAOptions
-from triton.runtime.interpreter import TensorHandle as Handle
-from triton.runtime.jit import _normalize_ty, mangle_type
-from triton.tools.tensor_descriptor import TensorDescriptor
+from triton.runtime.jit import _normalize_ty
 
 from tritongrad_kernels.interpret import state
-from tritongrad_kernels.interpret.numbers import narrow, numpy_type
 from tritongrad_kernels.interpret.programs import Kernel
 from tritongrad_kernels.interpret.rewrite import rewrite
 
 _lock = threading.RLock()
 _kernels: dict[Callable, Kernel] = {}
-_pointer_types: dict[Any, tl.dtype] = {}
 
 
 def _kernel(function: types.FunctionType) -> Kernel:
@@ -48,47 +43,6 @@ def _inspect(function: types.FunctionType) -> Kernel:
 
 
 _SCALARS = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "fp16", "bf16", "fp32", "fp64")
-
-
-def _argument(value: Any, dtype: tl.dtype | None = None) -> Any:
-    """A launch argument as the kernel sees it: numbers and addresses become scalar tensors."""
-    if hasattr(value, "data_ptr"):
-        pointer = _pointer_types.get(value.dtype)
-        if pointer is None:
-            pointer = _pointer_types[value.dtype] = tl.str_to_ty(mangle_type(value), None)
-        return tl.tensor(Handle(np.array([value.data_ptr()], np.uint64), pointer), pointer)
-    if isinstance(value, bool | int | float):
-        dtype = dtype or _scalar_type(value)
-        data = narrow(np.array([value], np.float64)) if dtype == tl.bfloat16 else np.array([value], numpy_type(dtype))
-        return tl.tensor(Handle(data, dtype), dtype)
-    if isinstance(value, tuple):
-        parts = [_argument(part) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, TensorDescriptor):
-        return _descriptor(value)
-    return value
-
-
-def _scalar_type(value: bool | int | float) -> tl.dtype:
-    if isinstance(value, bool):
-        return tl.int1
-    if isinstance(value, float):
-        return tl.float32
-    if -(2**31) <= value < 2**31:
-        return tl.int32
-    return tl.uint64 if value >= 2**63 else tl.int64
-
-
-def _descriptor(value: TensorDescriptor) -> Any:
-    made = stock.interpreter_semantic.make_tensor_descriptor(
-        base=_argument(value.base),
-        shape=[_argument(n) for n in value.shape],
-        strides=[*(_argument(n) for n in value.strides[:-1]), tl.constexpr(1)],
-        block_shape=[tl.constexpr(n) for n in value.block_shape],
-        padding_option=value.padding,
-    )
-    made.handle.round_f32_to_tf32 = getattr(value, "round_f32_to_tf32", False)
-    return made
 
 
 @functools.cache
@@ -124,11 +78,7 @@ def run(self: Any, *values: Any, grid: Any, warmup: bool, **named: Any) -> None:
     size = tuple(grid(bound) if callable(grid) else grid)
     x, y, z = size + (1,) * (3 - len(size))
     with _lock, np.errstate(all="ignore"):  # the interpreter's state is global; a GPU does not warn
-        arguments = {
-            name: value if name in kernel.constants else _argument(value, kernel.scalar_types.get(name))
-            for name, value in bound.items()
-        }
-        state.run_grid(kernel, arguments, (x, y, z))
+        state.run_grid(kernel, bound, (x, y, z))
 
 
 def call(self: Any, *values: Any, **named: Any) -> Any:

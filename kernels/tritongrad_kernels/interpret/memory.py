@@ -278,6 +278,9 @@ class Memory:
         arrays = map(_owned, (pointers, expected, value))
         return stock._interpreter.atomic_cas(*arrays, order)
 
+    def barrier(self) -> None:
+        """The program's own stores before a `tl.debug_barrier()` are seen by its loads after it, whatever the lane."""
+
 
 def _partial(mask: np.ndarray | None) -> np.ndarray | None:
     return None if mask is None or mask.all() else mask

@@ -163,6 +163,9 @@ class Builder:
         order = self.ir_sem_to_interpreter_sem[order]
         return Handle(state.memory.atomic_cas(pointer.data, expected.data, value.data, order), expected.dtype.scalar)
 
+    def create_barrier(self: Any) -> None:
+        state.memory.barrier()
+
     def create_descriptor_load(self: Any, descriptor: Any, indices: list[Handle], *hints: Any, **more: Any) -> Handle:
         element = descriptor.base.dtype.element_ty
         dtype = numpy_type(element)
@@ -201,6 +204,18 @@ class Semantic:
         elif right.is_block():
             return self.tensor(self.builder.create_splat(right, lhs.handle), right.with_element_ty(left)), rhs
         return original_of(Semantic.broadcast_impl_value)(self, lhs, rhs)
+
+    def load(self: Any, pointer: tl.tensor, mask: Any, other: Any, *more: Any, **named: Any) -> tl.tensor:
+        """Triton drops an `other` of 0 for a single number, as if the kernel gave none: it is filled in here."""
+        load = original_of(Semantic.load)
+        if mask is None or other is None or pointer.type.is_block() or not pointer.type.is_ptr():
+            return load(self, pointer, mask, other, *more, **named)
+        loaded = load(self, pointer, mask, None, *more, **named)
+        return self.where(mask, loaded, self.cast(other, loaded.type))
+
+    def binary_op_sanitize_overflow_impl(self: Any, lhs: tl.tensor, rhs: tl.tensor, operation: Callable) -> None:
+        if state.check_integers is not None and lhs.type.scalar.int_bitwidth < 64:
+            state.check_integers(operation.__name__, lhs.handle.data, rhs.handle.data)
 
 
 for _name in ("unary_op", "create_fma", "create_rsqrt"):

@@ -14,6 +14,8 @@ import triton.language as tl
 import triton.runtime.interpreter as stock
 from triton.runtime.errors import InterpreterError
 
+from tritongrad_kernels.interpret.arguments import AddressOf, converted, real_address
+
 _program_order: str | int = "forward"
 
 
@@ -27,9 +29,19 @@ class Kernel:
     constants: frozenset[str]
     scalar_types: dict[str, tl.dtype]
 
+    def arguments(self, bound: dict[str, Any], address: AddressOf = real_address) -> dict[str, Any]:
+        """What the body is called with, from what the launch was given by parameter name."""
+        return {
+            name: value if name in self.constants else converted(value, name, self.scalar_types.get(name), address)
+            for name, value in bound.items()
+        }
 
-def run_grid(kernel: Kernel, arguments: dict[str, Any], grid: tuple[int, int, int]) -> None:
+
+def run_grid(
+    kernel: Kernel, bound: dict[str, Any], grid: tuple[int, int, int], address: AddressOf = real_address
+) -> None:
     """Run every program of a launch, one after another, in the current `order`."""
+    arguments = kernel.arguments(bound, address)
     builder = stock.interpreter_builder
     before = builder.__dict__.get("grid_dim"), builder.__dict__.get("grid_idx")
     builder.grid_dim = grid

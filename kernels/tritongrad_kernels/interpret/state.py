@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from tritongrad_kernels.interpret import programs
 from tritongrad_kernels.interpret.memory import Memory
 
@@ -12,7 +16,11 @@ memory = Memory()
 """Every access a kernel makes to memory is one call of a method of this object."""
 
 run_grid = programs.run_grid
-"""Called once for each launch, to run its programs."""
+"""Called once for each launch with its kernel, its arguments by name and its grid, to run its programs."""
+
+check_integers: Callable[[str, np.ndarray, np.ndarray], None] | None = None
+"""Called, if there is one, with each "add", "sub" and "mul" of integers of less than 64 bits and its operands, unless
+the kernel allows that one to overflow (`tl.add(x, y, sanitize_overflow=False)`)."""
 
 tf32 = "off"
 """How float32 operands of a dot with input_precision="tf32" are rounded: "off" (exact), "round" or "truncate"."""
