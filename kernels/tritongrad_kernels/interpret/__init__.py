@@ -46,6 +46,7 @@ from tritongrad_kernels.interpret.operations import Builder, Semantic
 from tritongrad_kernels.interpret.patches import Patches, originals
 from tritongrad_kernels.interpret.programs import Kernel as Kernel, order as order
 from tritongrad_kernels.interpret.reductions import Reduce, Scan
+from tritongrad_kernels.interpret.rewrite import LanguageError as LanguageError
 
 SUPPORTED = ("3.6", "3.7", "3.8", "3.9")
 

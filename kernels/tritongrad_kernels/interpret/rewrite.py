@@ -3,39 +3,102 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import contextlib
 import inspect
+import sys
 import textwrap
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import triton
 import triton.language as tl
 import triton.runtime.interpreter as stock
+from triton.compiler.code_generator import CodeGenerator
+from triton.runtime.jit import JITCallable
+
+COMPILES_CHAINS = not triton.__version__.startswith(("3.6.", "3.7.", "3.8."))
+"""Whether Triton compiles `a < b < c`."""
+
+_WITH_THEIR_PARENT = ("Starred", "FormattedValue")  # read by the compiler's rule for what they stand in
+
+
+class LanguageError(Exception):
+    """A kernel says what Triton's language does not have. Names the function, its file and the line."""
 
 
 class _Rewriter(ast.NodeTransformer):
-    """The few places where running a kernel as plain Python would differ from compiling it.
+    """The places where running a kernel as plain Python would differ from compiling it.
 
     Assigned numbers become tensors; `and`, `or`, `not` and chained comparisons of tensors become logical operations on
-    every lane; a branch on a block of more than one lane is refused. Helpers are free variables of the result, under
-    the names of `_HELPERS`: nothing is written into the kernel's module.
+    every lane, and `min` and `max` those of every lane. What Triton does not compile is an error where it is reached: a
+    branch on a block of more than one lane, a statement or expression its compiler has no rule for, a variable from
+    outside the kernel that is no `tl.constexpr`. Helpers are free variables of the result, under the names of
+    `_HELPERS`: nothing is written into the kernel's module.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, definition: ast.FunctionDef, outside: Mapping[str, Any]) -> None:
         self.temporaries = 0
+        self.outside = outside
+        self.inside = {node.arg for node in ast.walk(definition.args) if isinstance(node, ast.arg)}
+        for node in ast.walk(definition):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.inside.add(node.id)
+
+    def visit(self, node: ast.AST) -> Any:
+        kind = type(node).__name__
+        if isinstance(node, ast.stmt | ast.expr) and kind not in _WITH_THEIR_PARENT:
+            if not hasattr(CodeGenerator, f"visit_{kind}"):
+                return _refusal(node, f"Triton's language has no {kind}")
+        return super().visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        name = node.id
+        if not isinstance(node.ctx, ast.Load) or name in self.inside:
+            return node
+        if name in self.outside:
+            readable = _is_readable(self.outside[name])
+            return node if readable else _refusal(node, f"{name} is from outside the kernel and no tl.constexpr")
+        if name in ("min", "max"):
+            return ast.Name(f"__{name}", ast.Load())
+        if hasattr(builtins, name) and name not in CodeGenerator.builtin_namespace:
+            return _refusal(node, f"Triton's language has no {name}")
+        return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         if len(node.targets) > 1:
-            raise ValueError(f"line {node.lineno}: a kernel cannot assign to several targets at once")
+            return _refusal(node, "a kernel cannot assign to several targets at once")
         self.generic_visit(node)
         node.value = _call("__tensor", node.value, ast.Constant(False))
         return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is not None:
+            node.value = self.visit(node.value)
+            if not ast.unparse(node.annotation).endswith("constexpr"):
+                node.value = _call("__tensor", node.value, ast.Constant(False))
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        self.generic_visit(node)
+        node.test = _call("__holds", node.test)
+        return node
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        if not isinstance(node.iter, ast.Call):
+            return _refusal(node, "a kernel's loop goes over range, tl.range or tl.static_range")
+        return self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)
         return self._join("and" if isinstance(node.op, ast.And) else "or", node.values)
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
+            return _refusal(node, "Triton's language has no `in`")
+        if len(node.ops) > 1 and not COMPILES_CHAINS:
+            return _refusal(node, f"triton {triton.__version__} compiles no chained comparison: join two with &")
         self.generic_visit(node)
         if len(node.ops) == 1:
             return node
@@ -79,10 +142,54 @@ def _call(name: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 
 
+def _refusal(node: ast.AST, message: str) -> Any:
+    """A statement or expression that fails when it is reached: a branch that a constant closes may hold anything."""
+    refusal = ast.copy_location(_call("__refuse", ast.Constant(message)), node)
+    return ast.copy_location(ast.Expr(refusal), node) if isinstance(node, ast.stmt) else refusal
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether compiled code may read a variable of this value from outside the kernel: Triton's own rule."""
+    return (
+        value is None
+        or isinstance(value, types.ModuleType | tl.constexpr | tl.dtype | JITCallable | stock.InterpretedFunction)
+        or getattr(value, "__triton_builtin__", False)
+        or getattr(value, "__triton_aggregate__", False)
+        or str(getattr(value, "__module__", "")).startswith(("triton.language", "triton.experimental.gluon.language"))
+        or (isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"))
+        or triton.knobs.compilation.allow_non_constexpr_globals
+    )
+
+
+# ---- what rewritten kernels call ----
+
+
+def _refuse(message: str) -> None:
+    raise _error(message, sys._getframe(1))
+
+
+def _error(message: str, kernel: types.FrameType) -> LanguageError:
+    code = kernel.f_code
+    return LanguageError(f"{code.co_name} ({code.co_filename}:{kernel.f_lineno}): {message}")
+
+
 def _truth(value: Any) -> bool:
     if isinstance(value, tl.tensor) and value.handle.data.size > 1:
-        raise TypeError("a kernel cannot branch on a block of several values: reduce it, or use tl.where")
+        advice = "a kernel cannot branch on a block of several values: reduce it, or use tl.where"
+        raise _error(advice, sys._getframe(1))
     return bool(value)
+
+
+def _holds(value: Any) -> bool:
+    return bool(value.handle.data.all()) if isinstance(value, tl.tensor) else bool(value)
+
+
+def _extreme(tritons: str, pythons: Callable) -> Callable:
+    def extreme(*values: Any, **named: Any) -> Any:
+        tensors = any(isinstance(value, tl.tensor) for value in values)
+        return getattr(tl.core, tritons)(*values, **named) if tensors else pythons(*values, **named)
+
+    return extreme
 
 
 def _is_open(op: str, left: Any) -> bool:
@@ -108,6 +215,10 @@ _HELPERS: dict[str, Callable] = {
     "__open": _is_open,
     "__both": _both,
     "__not": _not,
+    "__holds": _holds,
+    "__refuse": _refuse,
+    "__min": _extreme("builtin_min", min),
+    "__max": _extreme("builtin_max", max),
 }
 
 
@@ -122,7 +233,8 @@ def rewrite(function: types.FunctionType) -> types.FunctionType:
     definition.decorator_list = []
     free = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     cells = free | {name: types.CellType(helper) for name, helper in _HELPERS.items()}
-    definition.body = [_Rewriter().visit(statement) for statement in definition.body]
+    rewriter = _Rewriter(definition, function.__globals__ | _contents(free))
+    definition.body = [rewriter.visit(statement) for statement in definition.body]
     module = ast.parse(f"def outer({', '.join(cells)}): pass")
     module.body[0].body = [definition]  # type: ignore[attr-defined]
     ast.fix_missing_locations(module)
@@ -133,6 +245,15 @@ def rewrite(function: types.FunctionType) -> types.FunctionType:
     )
     new.__kwdefaults__ = function.__kwdefaults__
     return new
+
+
+def _contents(free: Mapping[str, types.CellType]) -> dict[str, Any]:
+    """The variables of the enclosing functions that have a value by now."""
+    values = {}
+    for name, cell in free.items():
+        with contextlib.suppress(ValueError):
+            values[name] = cell.cell_contents
+    return values
 
 
 def _find_code(code: types.CodeType, name: str) -> types.CodeType:
