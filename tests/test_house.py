@@ -14,13 +14,19 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = sorted([*ROOT.glob("tritongrad/**/*.py"), *ROOT.glob("kernels/tritongrad_kernels/**/*.py")])
 LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad_kernels"},
-    {"tritongrad.autograd", "tritongrad.methods"},
+    {"tritongrad.autograd", "tritongrad.methods", "tritongrad.gpus"},
+    {"tritongrad.trace"},
+    {"tritongrad.network"},
+    {"tritongrad.floors"},
     {"tritongrad.tensor"},
     {"tritongrad.ops"},
     {"tritongrad.random", "tritongrad.io", "tritongrad.cuda", "tritongrad.tensor_file"},
+    {"tritongrad.rollback"},
+    {"tritongrad.plan", "tritongrad.roofline"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils"},
     {"tritongrad.models"},
     {"tritongrad.training"},
+    {"tritongrad.cli"},
     {"tritongrad"},
 ]
 

@@ -127,6 +127,7 @@ from tritongrad.ops.reduce import (
     var as var,
 )
 from tritongrad.ops.softmax import log_softmax as log_softmax, softmax as softmax
+from tritongrad.plan import Plan as Plan, plan as plan
 from tritongrad.random import (
     Generator as Generator,
     bernoulli as bernoulli,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tritongrad import autograd
+from tritongrad import autograd, trace
 from tritongrad.methods import Attached
 from tritongrad_kernels import dtypes, elementwise, index
 from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device
@@ -326,6 +326,7 @@ class Tensor(Attached):
 
     def fitted(self, shape: tuple[int, ...], dtype: dtypes.dtype, name: str) -> Tensor:
         """This gradient in the shape and dtype of the input it is for, summed over what that was broadcast along."""
+        trace.note_gradient()
         g = self
         if g.array.shape != shape:
             try:
@@ -378,14 +379,25 @@ def record(y: Array, *edges: autograd.Edge) -> Tensor:
     The function takes the gradient of `y` (or that, and `y`) and gives a Tensor; written in differentiable operations,
     it can be differentiated again. It must not hold the result: a second parameter receives it.
     """
-    return autograd.bind(Tensor(y), autograd.node_of(edges))
+    result = autograd.bind(Tensor(y), autograd.node_of(edges))
+    listener = trace.listener()
+    if listener is not None and edges:
+        trace.note(listener, edges[0][1], trace.values([t for t, _ in edges]), result, {})
+    return result
 
 
 def record_joint(
-    y: Array, inputs: Sequence[Tensor | None], function: Callable[[Tensor, list[bool]], Sequence[Tensor | None]]
+    y: Array,
+    inputs: Sequence[Tensor | None],
+    function: Callable[[Tensor, list[bool]], Sequence[Tensor | None]],
+    **facts: Any,
 ) -> Tensor:
-    """As `record`, for gradients that one computation gives together."""
-    return autograd.bind(Tensor(y), autograd.joint_node(inputs, function))
+    """As `record`, for gradients that one computation gives together. `facts` are for a trace, and change nothing."""
+    result = autograd.bind(Tensor(y), autograd.joint_node(inputs, function))
+    listener = trace.listener()
+    if listener is not None:
+        trace.note(listener, function, trace.values(inputs), result, facts)
+    return result
 
 
 def record_inplace(x: Tensor, write: Callable[[], object], *edges: autograd.Edge) -> Tensor:
@@ -400,9 +412,14 @@ def record_inplace(x: Tensor, write: Callable[[], object], *edges: autograd.Edge
             f"an in-place operation on a view cannot be recorded: clone() the view of shape {list(x.shape)} first, "
             f"or write under no_grad()"
         )
+    listener = trace.listener()
+    operands = trace.values([t for t, _ in edges]) if listener is not None else ()
     write()
     x.array.memory.version += 1
-    return autograd.bind(x, node)
+    result = autograd.bind(x, node)
+    if listener is not None and edges:
+        trace.note(listener, edges[0][1], operands, result, {})
+    return result
 
 
 def differentiable(composition: Callable[..., Tensor], inputs: Sequence[Tensor | None], dy: Tensor) -> list:

@@ -11,6 +11,7 @@ from tritongrad.autograd.graph import (
     Node as Node,
     bind as bind,
     joint_node as joint_node,
+    name_of as name_of,
     node_of as node_of,
 )
 from tritongrad.autograd.mode import (

@@ -102,7 +102,8 @@ def _takes_result(function: Callable) -> bool:
     return function.__code__.co_argcount == 2
 
 
-def _name(function: Callable) -> str:
+def name_of(function: Callable) -> str:
+    """The name of the operation that a gradient function was defined in."""
     return function.__qualname__.split(".<locals>")[0].strip("_")
 
 
@@ -124,7 +125,7 @@ def node_of(edges: Sequence[Edge]) -> Node | None:
     if not edges:
         return None
     functions = [f for _, f in edges]
-    node = Node(_name(functions[0]), [t for t, _ in edges], functions)
+    node = Node(name_of(functions[0]), [t for t, _ in edges], functions)
     for f in functions:
         node.save(_held(f))
     return node
@@ -134,7 +135,7 @@ def joint_node(inputs: Sequence[Any], function: Callable[[Any, list[bool]], Grad
     """As `node_of`, for gradients that one computation gives together: function(gradient, which are wanted)."""
     if not is_grad_enabled() or not any(t is not None and t.requires_grad for t in inputs):
         return None
-    node = Node(_name(function), inputs, lambda gradients, wanted: function(gradients[0], wanted))
+    node = Node(name_of(function), inputs, lambda gradients, wanted: function(gradients[0], wanted))
     node.save(_held(function))
     return node
 

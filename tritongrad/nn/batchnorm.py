@@ -69,7 +69,7 @@ class _BatchNorm(Module):
             with no_grad():
                 self.num_batches_tracked.add_(1)
             if momentum is None:
-                momentum = 1.0 / self.num_batches_tracked.item()
+                momentum = 1.0 / max(self.num_batches_tracked.item(), 1)  # a dry run counts none
         by_batch = self.training or not self.track_running_stats
         return F.batch_norm(
             x,

@@ -72,7 +72,7 @@ def batch_norm(
             Tensor(_image(dresidual, x)) if dresidual is not None else None,
         ]
 
-    return record_joint(image, inputs, gradient)
+    return record_joint(image, inputs, gradient, training=training, relu=relu)
 
 
 def _check(

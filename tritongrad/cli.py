@@ -1,0 +1,164 @@
+"""The command `tritongrad`, for which the extra `cli` must be installed."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from tritongrad.gpus import GPU, GPUS, named, of_arch
+from tritongrad.plan import Plan, Table, plan as plan_function
+from tritongrad.training import NETWORKS, OPTIMIZERS, training_step
+from tritongrad_kernels import dtypes
+from tritongrad_kernels.dtypes import dtype
+
+try:
+    import rich.box
+    import rich.console
+    import rich.table
+    import typer
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"tritongrad: this command needs {missing.name}: pip install 'tritongrad[cli]'") from None
+
+DTYPES = {
+    "fp32": dtypes.float32, "fp16": dtypes.float16, "bf16": dtypes.bfloat16, "fp64": dtypes.float64,
+    "float32": dtypes.float32, "float16": dtypes.float16, "bfloat16": dtypes.bfloat16, "float64": dtypes.float64,
+}  # fmt: skip
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+@app.callback()
+def _tritongrad() -> None:
+    """Deep learning with every number computed by a Triton kernel."""
+
+
+def _checked(known: Callable[[str], object]) -> Callable[[str | None], str | None]:
+    """A check of an option: what `known` refuses is reported as a wrong option."""
+
+    def check(value: str | None) -> str | None:
+        try:
+            if value is not None:
+                known(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return check
+
+
+def _one_of(names: object) -> Callable[[str | None], str | None]:
+    known = list(names)  # type: ignore[call-overload]
+
+    def find(value: str) -> None:
+        if value not in known:
+            raise ValueError(f"{value!r} is not one of {', '.join(known)}")
+
+    return _checked(find)
+
+
+Model = Annotated[str, typer.Argument(help=", ".join(NETWORKS), callback=_one_of(NETWORKS), metavar="MODEL")]
+Batch = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
+Image = Annotated[int, typer.Option(min=1, help="Side of an image in pixels.")]
+Kind = Annotated[
+    str, typer.Option("--dtype", callback=_one_of(DTYPES), help="Of parameters and images: " + ", ".join(DTYPES))
+]
+Arch = Annotated[str, typer.Option(callback=_checked(of_arch), help="Architecture to plan for: sm_80, sm_90, sm_100.")]
+Update = Annotated[str, typer.Option(callback=_one_of(OPTIMIZERS), help=", ".join(OPTIMIZERS))]
+Classes = Annotated[int, typer.Option(min=1, help="Number of classes.")]
+
+
+@app.command()
+def plan(
+    model: Model,
+    batch: Batch = 256,
+    image: Image = 224,
+    kind: Kind = "bf16",
+    arch: Arch = "sm_90",
+    gpu: Annotated[
+        str | None,
+        typer.Option(callback=_checked(named), help=f"{', '.join(GPUS)}; by default the first of the architecture."),
+    ] = None,
+    classes: Classes = 1000,
+    optimizer: Update = "sgd",
+    top: Annotated[int | None, typer.Option(min=0, help="List only the launches that take longest.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON: bytes and milliseconds.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the launches under the roofline into this PNG.")] = None,
+) -> None:
+    """Dry-run one training step: every launch, its floor time on a GPU, peak memory, and what fusing more would give.
+
+    Nothing is allocated and nothing launched, so this needs no GPU. The step is one in the middle of training: the
+    optimizer has its state.
+    """
+    card = of_arch(arch) if gpu is None else named(gpu)
+    title = f"{model}, batch {batch}, image {image}, {DTYPES[kind].name}"
+    planned = _planned_step(title, card, model, batch, image, DTYPES[kind], classes, optimizer)
+    if plot is not None:
+        _plot(planned, plot)
+    if json:
+        sys.stdout.write(planned.to_json() + "\n")
+        return
+    _show(planned, len(planned.launches) if top is None else top)
+    if plot is not None:
+        typer.echo(f"roofline in {plot}")
+
+
+def _planned_step(
+    title: str, gpu: GPU, network: str, batch: int, image: int, kind: dtype, classes: int, optimizer: str
+) -> Plan:
+    step: Callable[[], object] | None = None
+
+    def first_made_then_run() -> None:
+        """The model is made in the first call, and so takes no memory either."""
+        nonlocal step
+        if step is None:
+            step = training_step(network, batch, image, kind, classes, optimizer)
+        step()
+
+    return plan_function(first_made_then_run, gpu=gpu, name=title)
+
+
+def _plot(planned: Plan, path: Path) -> None:
+    try:
+        planned.plot(path)
+    except ModuleNotFoundError as missing:
+        _fail(f"--plot needs {missing.name}: pip install 'tritongrad[bench]'")
+    except (OSError, ValueError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"tritongrad: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def _show(planned: Plan, top: int) -> None:
+    """Launches first and totals last, so that these are what is seen at the end."""
+    console = rich.console.Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no edge to fold at
+    listed = planned.launch_table()
+    longest = heapq.nlargest(top, range(len(listed.rows)), key=lambda i: planned.launches[i].floor_ms)
+    if longest:
+        console.print(_drawn(Table(listed.header, [listed.rows[i] for i in sorted(longest)], listed.left)))
+    console.print(planned.headline(), style="bold")
+    console.print(f"({planned.gpu.source})", style="dim", soft_wrap=True)
+    console.print(_drawn(planned.family_table()))
+    console.print(_drawn(planned.floor_table()))
+    console.print(f"peak memory {planned.peak_memory / 1e9:.2f} GB")
+
+
+def _drawn(table: Table) -> rich.table.Table:
+    drawn = rich.table.Table(box=rich.box.SIMPLE)
+    for i, name in enumerate(table.header):
+        drawn.add_column(name, justify="left" if i < table.left else "right", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
