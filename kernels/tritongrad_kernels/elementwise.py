@@ -217,7 +217,7 @@ def _pow_int(x, y):
         result = tl.where((n & 1) != 0, result * base, result).to(x.dtype)
         base = base * base
         n = n >> 1
-    unit = (x == 1) | (x == -1)
+    unit = (x == 1) | (~x == 0)  # ~x: Triton 3.9 compares no unsigned number with -1
     return tl.where((y < 0) & ~unit, 0, result).to(x.dtype)
 
 
