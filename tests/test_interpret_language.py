@@ -67,7 +67,7 @@ def block_logic(x, out, n, N: tl.constexpr):
     tl.store(out + 2 * N + o, tl.where(not (v > 0), 1, 0))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore:Logical operators", "ignore:builtin m")
 def test_python_logic_on_blocks_is_elementwise() -> None:
     x, out = numbers(16, np.float32), Buffer(np.zeros(48), np.int32)
     block_logic[(1,)](Buffer(x), out, 9, 16)

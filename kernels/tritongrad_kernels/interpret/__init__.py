@@ -7,7 +7,7 @@ imports torch: a kernel argument is anything with `.data_ptr()` (an address in t
 
 Choices that define results, where a GPU would leave them open:
 - bfloat16 arithmetic is float32 arithmetic rounded to nearest even after each operation. `tl.sum` and `tl.cumsum` of
-  bfloat16 accumulate in float32 and round once.
+  bfloat16 accumulate in float32 and round once, and so does `tl.fma`. An atomic addition takes lane after lane.
 - `tl.sum` of floats adds the second half of the axis to the first, and again, whatever the layout of the block.
 - A generic `tl.reduce` combines neighbours, (0, 1), (2, 3), ..., then neighbours of the results: a balanced tree that
   keeps operand order. A generic `tl.associative_scan` doubles its reach: element i takes i-1, then i-2, then i-4, ...
@@ -21,6 +21,7 @@ file of the `Memory` class.
 - numbers: Triton's types in numpy, bfloat16, tf32
 - memory: blocks of pointers, `Memory`
 - operations, reductions: what replaces the methods of Triton's interpreter
+- libdevice: CUDA's functions of numbers
 - rewrite: a kernel's body as Python must run it
 - programs, launching: the programs of a launch and their order; arguments
 - state: what a tool may replace or set
@@ -40,6 +41,7 @@ import triton.runtime.interpreter as stock
 from tritongrad_kernels.interpret import state as state
 from tritongrad_kernels.interpret.language import patch_language
 from tritongrad_kernels.interpret.launching import call, run
+from tritongrad_kernels.interpret.libdevice import Extern, patch_libdevice
 from tritongrad_kernels.interpret.memory import Addresses as Addresses, Box as Box, Memory as Memory
 from tritongrad_kernels.interpret.numbers import narrow as narrow, numpy_type, to_tf32 as to_tf32, widen as widen
 from tritongrad_kernels.interpret.operations import Builder, Semantic
@@ -72,6 +74,7 @@ def install() -> None:
     _patches = Patches()
     _patch_operations(_patches)
     patch_language(_patches)
+    patch_libdevice(_patches)
     _keep_freed_memory()
 
 
@@ -94,6 +97,7 @@ def _keep_freed_memory() -> None:
 def _patch_operations(patches: Patches) -> None:
     for ours, theirs in (
         (Builder, stock.InterpreterBuilder),
+        (Extern, stock.InterpreterBuilder),
         (Semantic, stock.TritonSemantic),
         (Reduce, stock.ReduceOps),
         (Scan, stock.ScanOps),

@@ -12,6 +12,8 @@ import triton.language as tl
 import triton.runtime.interpreter as stock
 from triton.runtime.interpreter import TensorHandle as Handle
 
+from tritongrad_kernels.interpret.numbers import narrow, widen
+
 
 class Box(NamedTuple):
     """A strided region of memory: the address of its first element, its shape, its strides in bytes."""
@@ -271,6 +273,8 @@ class Memory:
         box.view(value.dtype)[...] = value
 
     def atomic_rmw(self, operation: Any, pointers: np.ndarray, value: np.ndarray, mask: np.ndarray, order: Any) -> Any:
+        if operation == stock._interpreter.RMW_OP.FADD and value.dtype == np.uint16:
+            return _add_bf16(pointers, value, mask)
         arrays = map(_owned, (pointers, value, mask))
         return stock._interpreter.atomic_rmw(operation, *arrays, order)
 
@@ -310,3 +314,13 @@ def _load_each(pointers: np.ndarray, mask: np.ndarray | None, other: np.ndarray 
 def _store_each(pointers: np.ndarray, value: np.ndarray, mask: np.ndarray | None) -> None:
     mask = np.ones(pointers.shape, bool) if mask is None else mask
     stock._interpreter.store(pointers, _owned(value), _owned(mask))
+
+
+def _add_bf16(pointers: np.ndarray, value: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The atomic addition that the native code has no type for: lane after lane, each rounded to nearest even."""
+    before = np.zeros(value.shape, np.uint16)
+    for lane in zip(*np.nonzero(mask), strict=True):
+        cell = Box(int(pointers[lane]), (1,), (2,)).view(before.dtype)
+        before[lane] = cell[0]
+        cell[0] = narrow(widen(cell) + widen(value[lane]))[0]
+    return before

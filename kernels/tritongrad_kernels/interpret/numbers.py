@@ -61,6 +61,16 @@ def _round_to_odd(numbers: np.ndarray) -> np.ndarray:
     return (bits + step * even_and_inexact).astype(np.int32).view(np.float32)
 
 
+def fused(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """x * y + z of numbers up to float32, as float64 that can be rounded to their type as if it had been exact."""
+    product, addend = x.astype(np.float64) * y, z.astype(np.float64)  # 2 x 24 bits: exact
+    total = product + addend
+    added = total - product
+    error = (product - (total - added)) + (addend - added)  # what is missing from total (Knuth 1969)
+    even_and_inexact = (error != 0) & np.isfinite(total) & ((total.view(np.int64) & 1) == 0)
+    return np.where(even_and_inexact, np.nextafter(total, np.copysign(np.inf, error)), total)
+
+
 def is_bf16(handle: Any) -> bool:
     return isinstance(handle, Handle) and handle.data.dtype == np.uint16 and handle.dtype.scalar == tl.bfloat16
 

@@ -23,7 +23,7 @@ from tritongrad_kernels.interpret.memory import (
     in_bytes,
     repeat,
 )
-from tritongrad_kernels.interpret.numbers import in_float32, is_bf16, narrow, numpy_type, to_tf32, widened
+from tritongrad_kernels.interpret.numbers import fused, in_float32, is_bf16, narrow, numpy_type, to_tf32, widened
 from tritongrad_kernels.interpret.patches import original_of
 
 _INT1_ARITHMETIC: dict[Callable, Callable] = {
@@ -72,6 +72,22 @@ class Builder:
         unsigned = np.dtype(f"u{lhs.data.dtype.itemsize}")
         high = _multiply_high(lhs.data.view(unsigned), rhs.data.view(unsigned))
         return Handle(high.view(lhs.data.dtype), lhs.dtype.scalar)
+
+    def create_fma(self: Any, x: Handle, y: Handle, z: Handle) -> Handle:
+        dtype = z.dtype.scalar
+        if dtype == tl.float64:
+            return original_of(Builder.create_fma)(self, x, y, z)  # rounds twice before Triton 3.9
+        out = fused(widened(x).data, widened(y).data, widened(z).data)
+        return Handle(narrow(out) if dtype == tl.bfloat16 else out.astype(z.data.dtype), dtype)
+
+    def create_histogram(self: Any, values: Handle, bins: int, mask: Handle | None) -> Handle:
+        counted = (values.data >= 0) & (values.data < bins)
+        if mask is not None:
+            counted &= mask.data
+        return Handle(np.bincount(values.data[counted].astype(np.int64), minlength=bins).astype(np.int32), tl.int32)
+
+    def get_all_ones_value(self: Any, dtype: Any) -> Handle:
+        return Handle(np.invert(np.zeros(1, numpy_type(dtype.scalar))), dtype.scalar)
 
     def create_erf(self: Any, x: Handle) -> Handle:
         return Handle(_erf(x.data), x.dtype.scalar)
@@ -163,6 +179,14 @@ class Builder:
         order = self.ir_sem_to_interpreter_sem[order]
         return Handle(state.memory.atomic_cas(pointer.data, expected.data, value.data, order), expected.dtype.scalar)
 
+    def create_descriptor_reduce(self: Any, kind: Any, descriptor: Any, value: Handle, indices: list[Handle]) -> None:
+        box, inside = _descriptor_box(descriptor, indices)
+        if 0 not in box.shape:
+            element = descriptor.base.dtype.element_ty
+            data = value.data.reshape(tuple(descriptor.block_shape)).astype(numpy_type(element), copy=False)[inside]
+            lanes, relaxed = np.ones(box.shape, bool), stock._interpreter.MEM_SEMANTIC.RELAXED
+            state.memory.atomic_rmw(_rmw_operation(kind.name, element), box.pointers(), data, lanes, relaxed)
+
     def create_barrier(self: Any) -> None:
         state.memory.barrier()
 
@@ -218,9 +242,18 @@ class Semantic:
             state.check_integers(operation.__name__, lhs.handle.data, rhs.handle.data)
 
 
-for _name in ("unary_op", "create_fma", "create_rsqrt"):
+for _name in ("unary_op", "create_rsqrt"):
     setattr(Builder, _name, in_float32(getattr(stock.InterpreterBuilder, _name)))
 Builder.create_erf = in_float32(Builder.create_erf)  # type: ignore[method-assign]
+
+
+def _rmw_operation(name: str, element: tl.dtype) -> Any:
+    """The atomic operation for ADD, MIN, ... of a descriptor's elements."""
+    if name == "ADD" and element.is_floating():
+        name = "FADD"
+    if name in ("MIN", "MAX") and element.is_int_unsigned():
+        name = f"U{name}"
+    return getattr(stock._interpreter.RMW_OP, name)
 
 
 def _lanes(mask: Any) -> np.ndarray | None:
