@@ -129,7 +129,7 @@ def _plot(planned: Plan, path: Path) -> None:
     try:
         planned.plot(path)
     except ModuleNotFoundError as missing:
-        _fail(f"--plot needs {missing.name}: pip install 'tritongrad[bench]'")
+        _fail(f"--plot needs {(missing.name or 'matplotlib').split('.')[0]}: pip install 'tritongrad[bench]'")
     except (OSError, ValueError) as error:
         _fail(str(error))
 

@@ -152,13 +152,13 @@ class Plan:
         return Table(("family", "launches", "TFLOP", "GB", "floor ms"), rows)
 
     def floor_table(self) -> Table:
-        """This plan beside the design floors; "times" is this plan's floor over the design's."""
+        """This plan beside the design floors, and how many times a design's floor this plan's is."""
         designs = {"this plan": Floor(self.floor_ms, self.bytes, len(self.launches)), **(self.floors or {})}
         rows = [
             (name, f"{f.launches:,}", f"{f.bytes / 1e9:.2f}", f"{f.ms:.2f}", f"{self.floor_ms / (f.ms or 1):.2f}")
             for name, f in designs.items()
         ]
-        return Table(("design", "launches", "GB", "floor ms", "times"), rows)
+        return Table(("design", "launches", "GB", "floor ms", "plan/design"), rows)
 
     def headline(self) -> str:
         """The function, the GPU and its ceilings in a line."""
