@@ -16,12 +16,14 @@ pytestmark = interpreted
 KERNELS = os.path.dirname(os.path.dirname(tritongrad_kernels.__file__))
 
 RESTORES = """
-import inspect, json, sys
+import ctypes, inspect, json, sys
 import triton, triton.language as tl
 import triton.runtime.interpreter as stock
+from triton.language.extra import libdevice
+from triton.language.extra.cuda import libdevice as cuda
 owners = [tl, tl.core, tl.math, tl.tensor, tl.dtype, tl.block_type, tl.core.tensor_descriptor_base, stock,
           stock.InterpreterBuilder, stock.TensorHandle, stock.ReduceOps, stock.ScanOps, stock.InterpretedFunction,
-          stock.interpreter_builder, stock.TritonSemantic]
+          stock.interpreter_builder, stock.TritonSemantic, libdevice, cuda]
 def state():
     return [dict(vars(owner)) for owner in owners]
 before = state()
@@ -29,16 +31,29 @@ sys.path.insert(0, sys.argv[1])
 from tritongrad_kernels import interpret  # which installs
 interpret.install()
 during = state()
+changed = [a != b for a, b in zip(before, during)]
+
+class Allocated(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def mapped():
+    "Whether a megabyte is mapped for itself alone, to be returned when it is freed."
+    if not hasattr(libc, "mallinfo2"):
+        return None
+    libc.mallinfo2.restype = Allocated
+    before = libc.mallinfo2().hblks
+    block = libc.malloc(1 << 20)
+    after = libc.mallinfo2().hblks
+    libc.free(block)
+    return after > before
+
+kept = mapped()
 interpret.uninstall(); interpret.uninstall()
 after = state()
 lazy = {"__annotations__"}  # made by being read
 same = [a.keys() - lazy == b.keys() - lazy and all(a[k] is b[k] for k in a) for a, b in zip(before, after)]
-print(json.dumps([same, during != before]))
-triton.__version__ = sys.argv[2]
-try:
-    interpret.install()
-except RuntimeError as error:
-    print(error)
+print(json.dumps([same, changed, [kept, mapped()]]))
 """
 
 
@@ -54,11 +69,55 @@ def fresh(script: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_uninstall_restores_and_unknown_versions_are_refused() -> None:
-    states, refusal = fresh(RESTORES, KERNELS, "4.1.0")
-    same, changed = json.loads(states)
-    assert all(same) and changed
-    assert "4.1.0" in refusal and "3.6, 3.7, 3.8, 3.9" in refusal
+def test_uninstall_restores() -> None:
+    same, changed, mapped = json.loads(fresh(RESTORES, KERNELS)[0])
+    assert all(same) and sum(changed) >= 12
+    assert mapped in ([False, True], [None, None])
+
+
+UNKNOWN = """
+import sys
+import triton
+triton.__version__ = "4.1.0"
+{before}
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    sys.path[:0] = {roots!r}
+    try:
+        import tritongrad_kernels
+    except RuntimeError as error:
+        print(error)
+        sys.exit()
+print(*[warning.message for warning in caught])
+import ml_dtypes, numpy as np
+from tests.interpreted import Buffer, cast
+x, y = Buffer(np.ones(4), np.float32), Buffer(np.zeros(4), np.float64)
+cast[(1,)](x, y, 4)
+print(y.data.sum())
+for pair in ((x, Buffer(np.zeros(4), ml_dtypes.bfloat16)), (Buffer(np.zeros(4), ml_dtypes.bfloat16), x)):
+    try:
+        cast[(1,)](*pair, 4)
+    except Exception as error:
+        print(error)
+"""
+
+
+def on_an_unknown_version(before: str = "") -> list[str]:
+    return fresh(UNKNOWN.format(before=before, roots=[KERNELS, os.path.dirname(KERNELS)]))
+
+
+def test_an_unknown_version_warns_and_refuses_bfloat16() -> None:
+    warning, total, *refusals = on_an_unknown_version()
+    stranger = "triton 4.1.0 is none that tritongrad's interpreter knows (3.6, 3.7, 3.8, 3.9)"
+    assert warning == f"{stranger}: kernels run untested, and bfloat16 is refused"
+    assert total == "4.0" and len(refusals) == 2
+    assert all(refusal.endswith(f"{stranger}, so it refuses bfloat16") for refusal in refusals)
+
+
+def test_a_version_that_cannot_be_repaired_is_refused() -> None:
+    (refusal,) = on_an_unknown_version("import triton.runtime.interpreter as stock; del stock.ScanOps")
+    assert refusal.startswith("triton 4.1.0 is none that") and "cannot be repaired: " in refusal
 
 
 COVERED = '''

@@ -2,8 +2,8 @@
 
 Stock, the interpreter computes bfloat16 on raw bit patterns (no error, wrong numbers), patches `triton.language` again
 for every launch and every nested call, and moves memory one element at a time. `install()` replaces those parts in
-place, and `uninstall()` puts every attribute back; only the limits on memory that glibc keeps stay raised. Nothing here
-imports torch: a kernel argument is anything with `.data_ptr()` (an address in this process) and `.dtype`.
+place, and `uninstall()` puts every attribute back. Nothing here imports torch: a kernel argument is anything with
+`.data_ptr()` (an address in this process) and `.dtype`.
 
 Choices that define results, where a GPU would leave them open:
 - bfloat16 arithmetic is float32 arithmetic rounded to nearest even after each operation. `tl.sum` and `tl.cumsum` of
@@ -33,6 +33,8 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import inspect
+import warnings
+from collections.abc import Callable
 
 import triton
 import triton.language as tl
@@ -60,38 +62,63 @@ def installed() -> bool:
 
 
 def install() -> None:
-    """Repair Triton's interpreter in this process. Calling it again changes nothing."""
+    """Repair Triton's interpreter in this process. Calling it again changes nothing.
+
+    On a version of Triton that is not in SUPPORTED this warns, and kernels that meet bfloat16 fail: an operation that
+    came with that version would compute on its bit patterns. RuntimeError if the repairs do not fit at all.
+    """
     global _patches
     if _patches is not None:
         return
-    version = triton.__version__
-    if not version.startswith(tuple(f"{known}." for known in SUPPORTED)):
-        raise RuntimeError(
-            f"triton {version} is installed, but tritongrad's interpreter is tested with {', '.join(SUPPORTED)} only."
-        )
     if not isinstance(tl.standard._sum_combine, stock.InterpretedFunction):
         raise RuntimeError("triton was imported before TRITON_INTERPRET=1 was set, so its functions are compiled ones.")
-    _patches = Patches()
-    _patch_operations(_patches)
-    patch_language(_patches)
-    patch_libdevice(_patches)
-    _keep_freed_memory()
+    known = triton.__version__.startswith(tuple(f"{version}." for version in SUPPORTED))
+    stranger = f"triton {triton.__version__} is none that tritongrad's interpreter knows ({', '.join(SUPPORTED)})"
+    patches = Patches()
+    try:
+        _patch_operations(patches)
+        patch_language(patches)
+        patch_libdevice(patches)
+        if not known:
+            patches.set_attr(stock.TensorHandle, "__post_init__", _without_bf16(stranger))
+    except Exception as error:
+        patches.restore()
+        if known:
+            raise
+        raise RuntimeError(f"{stranger}, and its own cannot be repaired: {error}") from error
+    _patches = patches
+    _keep_freed_memory(mapped_from=1 << 25, most=1 << 28)
+    if not known:
+        warnings.warn(f"{stranger}: kernels run untested, and bfloat16 is refused", RuntimeWarning, stacklevel=2)
 
 
 def uninstall() -> None:
-    """Put back every attribute `install` replaced."""
+    """Put back every attribute `install` replaced, and glibc's limits on the memory it keeps."""
     global _patches
     if _patches is not None:
         _patches.restore()
         _patches = None
+        _keep_freed_memory(mapped_from=1 << 17, most=1 << 17)
 
 
-def _keep_freed_memory() -> None:
-    """Ask glibc to keep 256 MB of freed memory: blocks come and go, and page faults cost more than the arithmetic."""
+def _keep_freed_memory(mapped_from: int, most: int) -> None:
+    """Let glibc keep up to `most` freed bytes: blocks come and go, and page faults cost more than the arithmetic.
+
+    Allocations from `mapped_from` bytes on are returned at once. glibc starts with 128 KB for both, and raises them by
+    itself as long as nobody sets them.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD
-        mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD
+        mallopt(-3, mapped_from)  # M_MMAP_THRESHOLD
+        mallopt(-1, most)  # M_TRIM_THRESHOLD
+
+
+def _without_bf16(reason: str) -> Callable:
+    def check(handle: stock.TensorHandle) -> None:
+        if handle.dtype.scalar == tl.bfloat16:
+            raise NotImplementedError(f"{reason}, so it refuses bfloat16")
+
+    return check
 
 
 def _patch_operations(patches: Patches) -> None:
