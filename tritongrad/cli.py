@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -54,9 +54,7 @@ def _checked(known: Callable[[str], object]) -> Callable[[str | None], str | Non
     return check
 
 
-def _one_of(names: object) -> Callable[[str | None], str | None]:
-    known = list(names)  # type: ignore[call-overload]
-
+def _one_of(known: Collection[str]) -> Callable[[str | None], str | None]:
     def find(value: str) -> None:
         if value not in known:
             raise ValueError(f"{value!r} is not one of {', '.join(known)}")
