@@ -92,8 +92,10 @@ def in_float32(method: Callable) -> Callable:
 
 
 def to_tf32(numbers: np.ndarray, mode: str) -> np.ndarray:
-    """float32 numbers with the mantissa cut to 10 bits, "round" (half away from zero) or "truncate"."""
+    """float32 numbers with the mantissa cut to 10 bits: "round" (halves away from zero), "even" or "truncate"."""
     bits = np.ascontiguousarray(numbers).view(np.uint32)
-    half = np.uint32(0x1000 if mode == "round" else 0)
+    half: Any = np.uint32(0x1000 if mode == "round" else 0)
+    if mode == "even":
+        half = ((bits >> np.uint32(13)) & np.uint32(1)) + np.uint32(0xFFF)
     special = (bits & np.uint32(0x7F800000)) == np.uint32(0x7F800000)
     return np.where(special, bits, (bits + half) & np.uint32(0xFFFFE000)).view(np.float32)

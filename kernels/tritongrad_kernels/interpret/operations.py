@@ -203,7 +203,7 @@ class Builder:
             if 0 not in box.shape:
                 out[inside] = state.memory.load_box(box, dtype)
         if getattr(descriptor, "round_f32_to_tf32", False) and element == tl.float32:
-            out = to_tf32(out, "round")
+            out = to_tf32(out, "even")  # as the copy engine does, where a dot's operands are rounded otherwise
         return Handle(out, element)
 
     def create_descriptor_store(self: Any, descriptor: Any, value: Handle, indices: list[Handle]) -> None:
