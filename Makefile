@@ -9,15 +9,15 @@ WORKERS ?= logical
 ARGS ?=
 TORCH_INDEX ?=
 
-PIP = .venv/bin/python -m pip install --quiet --constraint constraints.txt
+PIP = $(@D)/bin/python -m pip install --quiet --constraint constraints.txt
 GPU = $(shell nvidia-smi -L 2>/dev/null | grep -m 1 '^GPU' || ls /dev/nvidia[0-9]* 2>/dev/null | head -n 1)
 TORCH_VERSION = $(shell sed -n 's/^torch==//p' constraints.txt)
 PACKAGES = $(foreach d,tritongrad kernels/tritongrad_kernels bench examples,$(if $(wildcard $(d)/*.py),$(d)))
 
-.PHONY: demo test check lint types format gpu venv clean
+.PHONY: demo test test-lanes check lint types format gpu venv clean
 
 # One thread: OpenBLAS's others spin while they wait, and lose more than they gain wherever a core is busy.
-demo test: export OPENBLAS_NUM_THREADS = 1
+demo test test-lanes: export OPENBLAS_NUM_THREADS = 1
 
 demo: .venv/.installed
 	.venv/bin/python examples/digits.py
@@ -34,6 +34,18 @@ test: .venv/.installed
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/python tests/device_coverage.py
 	$(if $(GPU),TRITON_INTERPRET=1) .venv/bin/python -m $(PYTEST) $(OTHER_TESTS)
+
+# The oldest and the newest Triton that are supported, with what differs from constraints.txt. `make test` is the third.
+LANES = 3.6.0 3.9.0
+LANE_3.6.0 = triton==3.6.0 numpy==2.3.5
+LANE_3.9.0 = triton==3.9.0
+
+test-lanes: $(LANES:%=.venv-%/.installed)
+	@for lane in $(LANES); do \
+	    start=$$(date +%s); \
+	    $(if $(GPU),TRITON_INTERPRET=1) .venv-$$lane/bin/python -m $(PYTEST) || exit 1; \
+	    echo "== Triton $$lane: $$(($$(date +%s) - start)) s"; \
+	done
 
 check:
 	@for stage in venv lint types test; do \
@@ -63,13 +75,23 @@ venv: .venv/.installed
 
 # Of two builds of one version pip takes 2.13.0+cpu before 2.13.0, and leaves an installed one alone. So without a GPU
 # the CPU build is what is installed wherever it is offered; with a GPU it is ruled out.
-.venv/.installed: pyproject.toml constraints.txt
-	@echo "installing into .venv (the first time: minutes)"
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+define INSTALL
+	@echo "installing into $(@D) (the first time: minutes)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch)
 	$(PIP) $(if $(TORCH_INDEX),,$(if $(GPU),"torch!=$(TORCH_VERSION)+cpu")) --editable ".[data,cli,bench,demo,dev]"
+endef
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(INSTALL)
+	@touch $@
+
+# torch's CUDA build asks for the one Triton that it was released with: another has to be put in afterwards, unasked.
+.venv-%/.installed: pyproject.toml constraints.txt Makefile
+	$(INSTALL)
+	$(@D)/bin/python -m pip install --quiet --no-deps $(LANE_$*)
 	@touch $@
 
 clean:
-	rm -rf .venv build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
