@@ -127,3 +127,21 @@ def test_descriptor_atomics(dtype: Any, op: str) -> None:
     want[3:6] = function(want[3:6], value[:3])  # the block's last row lies outside
     reduce_through_a_descriptor[(1,)](TensorDescriptor(x, [6, 16], [16, 1], [4, 16]), Buffer(value), 3, op, 4, 16)
     assert np.array_equal(x.data, want)
+
+
+def test_a_descriptors_maximum_of_halves_is_refused_by_name() -> None:
+    x, value = aligned(np.zeros((4, 16), np.float16)), Buffer(np.ones((4, 16)), np.float16)
+    with pytest.raises(Exception, match="no atomic_max of fp16 through a descriptor"):
+        reduce_through_a_descriptor[(1,)](TensorDescriptor(x, [4, 16], [16, 1], [4, 16]), value, 0, "max", 4, 16)
+
+
+@triton.jit
+def exchange_if_one(x):
+    one = tl.full((), 1.0, tl.bfloat16)
+    tl.atomic_cas(x, one, one + one)
+
+
+def test_atomic_cas_of_bfloat16() -> None:
+    x = Buffer([1], BF16)
+    exchange_if_one[(2,)](x)
+    assert x.data[0] == 2

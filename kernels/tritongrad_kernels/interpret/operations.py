@@ -237,6 +237,9 @@ class Semantic:
         loaded = load(self, pointer, mask, None, *more, **named)
         return self.where(mask, loaded, self.cast(other, loaded.type))
 
+    def _has_native_tma(self: Any) -> bool:
+        return True
+
     def binary_op_sanitize_overflow_impl(self: Any, lhs: tl.tensor, rhs: tl.tensor, operation: Callable) -> None:
         if state.check_integers is not None and lhs.type.scalar.int_bitwidth < 64:
             state.check_integers(operation.__name__, lhs.handle.data, rhs.handle.data)
@@ -249,7 +252,9 @@ Builder.create_erf = in_float32(Builder.create_erf)  # type: ignore[method-assig
 
 def _rmw_operation(name: str, element: tl.dtype) -> Any:
     """The atomic operation for ADD, MIN, ... of a descriptor's elements."""
-    if name == "ADD" and element.is_floating():
+    if element.is_floating() and name != "ADD":
+        raise NotImplementedError(f"the interpreter has no atomic_{name.lower()} of {element} through a descriptor")
+    if element.is_floating():
         name = "FADD"
     if name in ("MIN", "MAX") and element.is_int_unsigned():
         name = f"U{name}"
