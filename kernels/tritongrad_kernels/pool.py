@@ -8,15 +8,18 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, channels_last_strides, empty
-from tritongrad_kernels.conv import Pair
+from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
+from tritongrad_kernels.conv import Pair, positions_reading, rows_read, touched
 from tritongrad_kernels.elementwise import TRITON_TYPE, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
 
 
 @triton.jit
 def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
-    """This program's pixels as (n, row, column), whether they exist, and its channels with their mask."""
+    """This program's pixels as (n, row, column), whether they exist, and its channels with their mask.
+
+    Pixels that do not exist are clamped to pixel 0; channels are not, which would keep them from being loaded together.
+    """
     blocks = tl.cdiv(C, BC)
     pid = tl.program_id(0).to(tl.int64)
     pixel = (pid // blocks) * BP + tl.arange(0, BP)
@@ -24,7 +27,7 @@ def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
     pixel = tl.where(inside, pixel, 0)
     c = (pid % blocks) * BC + tl.arange(0, BC)
     n = pixel // (width * height)
-    return n, pixel // width - n * height, pixel % width, pixel, inside, tl.where(c < C, c, 0), c < C
+    return n, pixel // width - n * height, pixel % width, pixel, inside, c, c < C
 
 
 @triton.jit
@@ -43,7 +46,7 @@ def _max_pool2d(X, Y, INDEX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW
         w = q * SW - PW + (rs % S) * DW
         ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
         start = tl.where(ok, ((n * H + h) * W + w) * C, 0)
-        x = tl.load(X + start[:, None] + c[None, :])
+        x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0)
         # NaN compares unequal to itself; once it is the best, only another NaN may replace it.
         better = ok[:, None] & ((x > best) | (x != x) | (where < 0))
         best = tl.where(better, x, best)
@@ -70,8 +73,10 @@ def _max_pool2d_input_grad(
         q = w + PW - (rs % S) * DW
         ok = inside & (p >= 0) & (q >= 0) & (p % SH == 0) & (q % SW == 0) & (p // SH < P) & (q // SW < Q)
         start = tl.where(ok, ((n * P + p // SH) * Q + q // SW) * C, 0)[:, None] + c[None, :]
-        hit = ok[:, None] & (tl.load(INDEX + start).to(tl.int32) == rs)
-        acc += tl.load(DY + start, mask=hit, other=0.0).to(ACC)
+        index = tl.load(INDEX + start, mask=ok[:, None] & c_in[None, :], other=0)
+        # All of dy is read, though few of it count: where the mask is the same for neighbours, loads are wide.
+        dy = tl.load(DY + start, mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
+        acc += tl.where(index.to(tl.int32) == rs, dy, 0.0)
     tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
 
 
@@ -86,11 +91,11 @@ def _max_pool2d_gather(
     n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
     place = (pixel * C)[:, None] + c[None, :]
     mask = inside[:, None] & c_in[None, :]
-    rs = tl.load(INDEX + place).to(tl.int64)
+    rs = tl.load(INDEX + place, mask=c_in[None, :], other=0).to(tl.int64)
     h = (p * SH - PH)[:, None] + (rs // S) * DH
     w = (q * SW - PW)[:, None] + (rs % S) * DW
     ok = (h >= 0) & (h < H) & (w >= 0) & (w < W)
-    x = tl.load(X + tl.where(ok, ((n[:, None] * H + h) * W + w) * C, 0) + c[None, :])
+    x = tl.load(X + tl.where(ok, ((n[:, None] * H + h) * W + w) * C, 0) + c[None, :], mask=c_in[None, :], other=0)
     x = tl.where(ok, x, 0)
     tl.store(Y + place, x, mask=mask)
 
@@ -200,7 +205,7 @@ def max_pool2d(x: Array, size: Pair, window: Pair, stride: Pair, padding: Pair, 
     y = _empty_image(shape, x)
     index = _empty_image(shape, x, dtypes.uint8 if window[0] * window[1] < 256 else dtypes.int32)
     grid, numbers, config = _setup(x.shape, shape, shape)
-    nbytes = x.nbytes + y.nbytes + index.nbytes
+    nbytes = touched(rows_read, x, x.shape[2:], size, window, stride, padding, dilation) + footprint(y, index)
     launch(_max_pool2d, grid, x, y, index, *numbers, *window, *stride, *padding, *dilation, bytes=nbytes, **config)
     return y, index
 
@@ -211,7 +216,8 @@ def max_pool2d_input_grad(
     """dy [N,C,P,Q] carried back to where `index` says each maximum came from: [N,C,H,W]."""
     dy, dx = _channels_last(dy), _empty_image(x_shape, dy)
     grid, numbers, config = _setup(x_shape, dy.shape, x_shape)
-    nbytes = dy.nbytes + index.nbytes + dx.nbytes
+    seen = (x_shape[2:], dy.shape[2:], window, stride, padding, dilation)
+    nbytes = sum(touched(positions_reading, a, *seen) for a in (dy, index)) + dx.nbytes
     geometry = (*window, *stride, *padding, *dilation, _accumulator(dy))
     launch(_max_pool2d_input_grad, grid, dy, index, dx, *numbers, *geometry, bytes=nbytes, **config)
     return dx
@@ -221,9 +227,9 @@ def max_pool2d_gather(x: Array, index: Array, window: Pair, stride: Pair, paddin
     """The elements of x [N,C,H,W] that `index` names: [N,C,P,Q]."""
     x, y = _channels_last(x), _empty_image(index.shape, x)
     grid, numbers, config = _setup(x.shape, index.shape, index.shape)
-    nbytes = index.nbytes + 2 * y.nbytes
+    nbytes = index.nbytes + 2 * y.nbytes  # less where two windows share their maximum
     geometry = (window[1], *stride, *padding, *dilation)
-    launch(_max_pool2d_gather, grid, x, index, y, *numbers, *geometry, bytes=nbytes, **config)
+    launch(_max_pool2d_gather, grid, x, index, y, *numbers, *geometry, bytes=nbytes, at_most=True, **config)
     return y
 
 
@@ -235,7 +241,8 @@ def avg_pool2d(
     y = _empty_image((*x.shape[:2], *size), x)
     grid, numbers, config = _setup(x.shape, y.shape, y.shape)
     geometry = (*window, *stride, *padding, divisor, count_pad, _accumulator(x))
-    launch(_avg_pool2d, grid, x, y, *numbers, *geometry, bytes=x.nbytes + y.nbytes, **config)
+    nbytes = touched(rows_read, x, x.shape[2:], size, window, stride, padding, (1, 1)) + y.nbytes
+    launch(_avg_pool2d, grid, x, y, *numbers, *geometry, bytes=nbytes, **config)
     return y
 
 
@@ -252,7 +259,9 @@ def avg_pool2d_input_grad(
     dy, dx = _channels_last(dy), _empty_image(x_shape, dy)
     grid, numbers, config = _setup(x_shape, dy.shape, x_shape)
     geometry = (*window, *stride, *padding, divisor, count_pad, _accumulator(dy))
-    launch(_avg_pool2d_input_grad, grid, dy, dx, *numbers, *geometry, bytes=dy.nbytes + dx.nbytes, **config)
+    seen = (x_shape[2:], dy.shape[2:], window, stride, padding, (1, 1))
+    nbytes = touched(positions_reading, dy, *seen) + dx.nbytes
+    launch(_avg_pool2d_input_grad, grid, dy, dx, *numbers, *geometry, bytes=nbytes, **config)
     return dx
 
 

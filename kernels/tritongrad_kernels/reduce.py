@@ -41,11 +41,11 @@ def _sum(
     Bytes   read x once, write out once.
     """
     keep, z, start, end = _tile_position(n_keep, n_fold, chunk, KEEP)
-    rows = _offsets(tl.where(keep < n_keep, keep, 0), keep_shape, keep_strides)
+    rows = _offsets(keep, keep_shape, keep_strides)  # masked, not clamped, so that neighbours are loaded together
     acc = tl.zeros((KEEP, FOLD), ACC)
     for first in range(start, end, FOLD):
         fold = first + tl.arange(0, FOLD)
-        columns = _offsets(tl.where(fold < end, fold, 0), fold_shape, fold_strides)
+        columns = _offsets(fold, fold_shape, fold_strides)
         mask = (keep < n_keep)[:, None] & (fold < end)[None, :]
         acc += tl.load(X + rows[:, None] + columns[None, :], mask=mask, other=0).to(ACC)
     total = tl.sum(acc, 1)
@@ -157,7 +157,8 @@ def _best(x: Array, axes: Sequence[int], largest: bool) -> tuple[Array, Array]:
         partial, index = out, where
         kept, plan, n_keep, n_fold = _plan(partial, (0,))
         out, where = empty((1, *kept), x.dtype, x.device), empty((1, *kept), dtypes.int64, x.device)
-        config.update(FOLD=tile("reduce", FOLD=n_fold)["FOLD"])
+        config = tile("reduce", KEEP=n_keep, FOLD=n_fold)
+        del config["CHUNK"]
         grid = cdiv(n_keep, config["KEEP"])
         nbytes = partial.nbytes + index.nbytes + out.nbytes + where.nbytes
         sizes = (n_keep, n_fold, n_fold)

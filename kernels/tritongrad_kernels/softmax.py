@@ -30,8 +30,7 @@ def _max_and_sum(X, row, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexp
     total = tl.zeros((BM,), ACC)
     for first in range(0, N, BN):
         n = first + tl.arange(0, BN)
-        x = tl.load(X + row[:, None] * N + tl.where(n < N, n, 0)[None, :]).to(ACC)
-        x = tl.where((n < N)[None, :], x, -float("inf"))
+        x = tl.load(X + row[:, None] * N + n[None, :], mask=(n < N)[None, :], other=-float("inf")).to(ACC)
         new = tl.maximum(largest, tl.max(x, 1))
         base = tl.where(new == -float("inf"), 0.0, new)
         total = total * tl.exp(largest - base) + tl.sum(tl.exp(x - base[:, None]), 1)
