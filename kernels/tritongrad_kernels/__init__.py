@@ -3,6 +3,9 @@
 Importing this package decides once, before Triton is first imported, whether kernels are compiled for the GPU or run
 on the CPU in Triton's interpreter. Without a usable GPU, or with `TRITON_INTERPRET=1` in the environment, it is the
 interpreter, repaired by `interpret`.
+
+With `TRITONGRAD_COMPILE_FOR=sm_90` in the environment this process compiles kernels for that architecture, with or
+without a GPU, and launches none: `stand_in` is its driver. `compile` starts such processes.
 """
 
 import glob
@@ -16,7 +19,13 @@ if "numpy" not in sys.modules and not glob.glob("/dev/nvidia[0-9]*"):
 
 from tritongrad_kernels import memory
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0") or not memory.gpu_is_usable()
+COMPILE_FOR = os.environ.get("TRITONGRAD_COMPILE_FOR") or None
+if COMPILE_FOR:
+    os.environ.pop("TRITON_INTERPRET", None)
+
+INTERPRETED = not COMPILE_FOR and (
+    os.environ.get("TRITON_INTERPRET", "0") not in ("", "0") or not memory.gpu_is_usable()
+)
 
 if INTERPRETED and os.environ.get("TRITON_INTERPRET", "0") in ("", "0"):
     if "triton" in sys.modules:
@@ -31,4 +40,14 @@ if INTERPRETED:
 
     interpret.install()
 
-memory.DEFAULT_DEVICE = memory.Device("cpu") if INTERPRETED else memory.Device("cuda", 0)
+if COMPILE_FOR:
+    from tritongrad_kernels import stand_in
+
+    stand_in.activate(COMPILE_FOR)
+
+memory.DEFAULT_DEVICE = memory.Device("cpu") if INTERPRETED or COMPILE_FOR else memory.Device("cuda", 0)
+
+if INTERPRETED and os.environ.get("TRITONGRAD_SANITIZE", "0") not in ("", "0"):
+    from tritongrad_kernels import sanitize
+
+    sanitize.start()
