@@ -37,23 +37,23 @@ class Allocated(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-def mapped():
-    "Whether a megabyte is mapped for itself alone, to be returned when it is freed."
+def mapped(megabytes):
+    "Whether that much, when the heap has less to spare, is mapped for itself alone, to be returned when it is freed."
     if not hasattr(libc, "mallinfo2"):
         return None
     libc.mallinfo2.restype = Allocated
     before = libc.mallinfo2().hblks
-    block = libc.malloc(1 << 20)
+    block = libc.malloc(megabytes << 20)
     after = libc.mallinfo2().hblks
     libc.free(block)
     return after > before
 
-kept = mapped()
+kept = mapped(4)
 interpret.uninstall(); interpret.uninstall()
 after = state()
 lazy = {"__annotations__"}  # made by being read
 same = [a.keys() - lazy == b.keys() - lazy and all(a[k] is b[k] for k in a) for a, b in zip(before, after)]
-print(json.dumps([same, changed, [kept, mapped()]]))
+print(json.dumps([same, changed, [kept, mapped(24)]]))
 """
 
 
