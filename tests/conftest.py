@@ -1,4 +1,4 @@
-"""Fresh memory holds NaN in every test, and kernel tests run with the device's own tiles and with tiny ones."""
+"""Small launches run under the sanitizer in every test; kernel tests with the device's own tiles and with tiny ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 import tritongrad as tg
-from tritongrad_kernels import launch, memory
+from tritongrad_kernels import INTERPRETED, launch, memory
+
+if INTERPRETED:
+    from tritongrad_kernels import sanitize
 
 # Tiles so small that every loop runs more than once and every edge is ragged.
 TINY = {
@@ -25,12 +28,24 @@ TINY = {
 }
 
 
+SMALL = 1 << 16
+"""Launches whose arrays hold no more bytes than this run under the sanitizer, which takes 200 ns an element."""
+
+
+UNWATCHED = ("tests.test_interpret", "tests.test_bench")
+"""Tests of what the sanitizer stands on, and of code that takes times."""
+
+
 @pytest.fixture(autouse=True)
-def _poisoned() -> Iterator[None]:
-    memory.POISON = True
+def _watched(request: pytest.FixtureRequest) -> Iterator[None]:
     tg.manual_seed(0)
-    yield
-    memory.POISON = False
+    if INTERPRETED and not request.module.__name__.startswith(UNWATCHED):
+        with sanitize.sanitized(SMALL):
+            yield
+    else:
+        memory.POISON = True
+        yield
+        memory.POISON = False
 
 
 @pytest.fixture(params=["tiles", "tiny"])

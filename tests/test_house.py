@@ -148,3 +148,11 @@ def _environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}"}
+
+
+def test_every_launch_declares_its_bytes() -> None:
+    """The sanitizer holds declarations against what was touched, but cannot miss one that is not there."""
+    for path in sorted(ROOT.glob("kernels/tritongrad_kernels/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "launch":
+                assert "bytes" in {k.arg for k in node.keywords}, f"{path.name}:{node.lineno}: launch without bytes="

@@ -32,7 +32,7 @@ def test_powers_of_two() -> None:
 def test_a_tile_covers_its_extent_and_no_more() -> None:
     with launch.column("sm_80"):
         row = launch.TILES["matmul"]["sm_80"]
-        assert launch.tile("matmul", least=16, BM=1, BN=17, BK=10**6) == row | {"BM": 16, "BN": 32}
+        assert launch.tile("matmul", least=16, itemsize=2, BM=1, BN=17, BK=10**6) == row | {"BM": 16, "BN": 32}
         assert launch.tile("map", BLOCK=0)["BLOCK"] == 1 and launch.tile("map", BLOCK=5)["BLOCK"] == 8
 
 
@@ -40,10 +40,33 @@ def test_an_architecture_takes_the_newest_column_it_can_run() -> None:
     chosen = {}
     for column in ("sm_80", "sm_90", "sm_100"):
         with launch.column(column):
-            chosen[column] = launch.tile("conv2d", least=16, BO=10**6, BP=10**6, BC=10**6)
+            chosen[column] = launch.tile("conv2d", least=16, itemsize=2, BO=10**6, BP=10**6, BC=10**6)
             assert launch.tile("map", BLOCK=10**9) == launch.TILES["map"]["sm_80"]
     assert chosen["sm_80"] == launch.TILES["conv2d"]["sm_80"]
     assert chosen["sm_90"] == chosen["sm_100"] == launch.TILES["conv2d"]["sm_90"]
+
+
+def test_an_architecture_takes_the_newest_column_it_can_run_by_name() -> None:
+    columns = {"sm_75": "sm_80", "sm_86": "sm_80", "sm_90": "sm_90", "sm_103": "sm_100", "gfx942": "sm_80"}
+    assert {arch: launch.column_for(arch) for arch in columns} == columns
+
+
+def test_float32_products_have_tiles_of_their_own() -> None:
+    with launch.column("sm_90"):
+        row = launch.TILES["conv2d"]["sm_90 float32"]
+        assert launch.tile("conv2d", least=16, itemsize=4, BO=10**6, BP=10**6, BC=10**6) == row
+        doubles = launch.tile("conv2d", least=16, itemsize=8, BO=10**6, BP=10**6, BC=10**6)
+        assert doubles["BO"] == row["BO"] // 2
+
+
+def test_a_tile_with_a_short_extent_grows_along_the_other() -> None:
+    with launch.column("sm_80"):
+        short = launch.tile("reduce", KEEP=10**6, FOLD=4)
+        assert (short["KEEP"], short["FOLD"]) == (256, 4)
+        assert launch.tile("reduce", KEEP=1, FOLD=10**6)["FOLD"] == 1024
+        assert {k: launch.tile("reduce", KEEP=3, FOLD=5).get(k) for k in ("KEEP", "FOLD", "LEAST")} == {
+            "KEEP": 4, "FOLD": 8, "LEAST": None,
+        }  # fmt: skip
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled")
@@ -55,7 +78,8 @@ def test_the_interpreter_is_a_column() -> None:
 def test_every_row_has_both_kinds_of_columns_and_blocks_are_powers_of_two() -> None:
     for name, row in launch.TILES.items():
         assert "interpret" in row and "sm_80" in row, name
-        assert set(row) <= {"interpret", "sm_80", "sm_90", "sm_100"}, name
+        assert {c.removesuffix(" float32") for c in row} <= {"interpret", "sm_80", "sm_90", "sm_100"}, name
+        assert all(c.removesuffix(" float32") in row for c in row), name
         for column in row.values():
             blocks = {k: v for k, v in column.items() if k.isupper()}
             assert blocks and all(v & (v - 1) == 0 for v in blocks.values()), name
@@ -93,7 +117,9 @@ def test_grids_beyond_the_gpus_limits_are_refused(grid: int | tuple[int, ...]) -
 
 
 def test_a_failure_names_the_kernel_and_its_arguments() -> None:
-    with pytest.raises(launch.KernelError, match=r"_broken\[\(1,\)\]\(float32\[3, 4\]\) failed: \w+: .") as caught:
+    with pytest.raises(
+        launch.KernelError, match=r"_broken\[\(1,\)\]\(float32\[3, 4\]\) failed: [^:]+: \w+: ."
+    ) as caught:
         launch.launch(_broken, 1, empty((3, 4), dtypes.float32), BLOCK=4)
     assert isinstance(caught.value, RuntimeError) and caught.value.__cause__ is not None
 

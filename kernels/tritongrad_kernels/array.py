@@ -196,6 +196,11 @@ class Array:
         )
 
 
+def footprint(*arrays: Array | None) -> int:
+    """Bytes of memory behind these arrays, as `Array.footprint` counts them; None has none."""
+    return sum(a.footprint for a in arrays if a is not None)
+
+
 def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return values[:axis] + values[axis + 1 :]
 

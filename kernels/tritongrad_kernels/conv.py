@@ -4,18 +4,21 @@ Output channels take the M side of the product and pixels the N side: both opera
 straight from shared memory, and anything per channel in an epilogue reduces along N.
 Every loaded address is valid: masked lanes are clamped to element 0, because a pipelined load forms its address even
 where the mask is off.
+Pixels are counted in 32 bits, offsets in 64: address arithmetic stays out of the way of the products, which need the
+registers.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes, matmul, reduce
-from tritongrad_kernels.array import Array, channels_last_strides, empty
+from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
 from tritongrad_kernels.elementwise import TRITON_TYPE, contiguous, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
@@ -38,14 +41,14 @@ def _conv2d(
     """
     blocks_o = tl.cdiv(O, BO)
     pid = tl.program_id(0).to(tl.int64)
-    g = (pid // blocks_o) % GROUPS
-    o = (pid % blocks_o) * BO + tl.arange(0, BO)
-    pixel = (pid // (blocks_o * GROUPS)) * BP + tl.arange(0, BP)
+    g = ((pid // blocks_o) % GROUPS).to(tl.int32)
+    o = ((pid % blocks_o) * BO).to(tl.int32) + tl.arange(0, BO)
+    pixel = ((pid // (blocks_o * GROUPS)) * BP).to(tl.int32) + tl.arange(0, BP)
     inside = pixel < N * P * Q
     n = pixel // (P * Q)
     h0 = (pixel // Q - n * P) * SH - PH
     w0 = (pixel % Q) * SW - PW
-    o_row = (g * O + clamped(o, O, EVEN_O)) * (R * S * C)
+    o_row = (g * O + clamped(o, O, EVEN_O)).to(tl.int64) * (R * S * C)
     blocks_c = tl.cdiv(C, BC)
     acc = tl.zeros((BO, BP), ACC)
     for i in range(0, R * S * blocks_c):
@@ -56,7 +59,7 @@ def _conv2d(
         h = h0 + r * DH
         w = w0 + s * DW
         ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < WIDTH)
-        start = tl.where(ok, ((n * H + h) * WIDTH + w) * (C * GROUPS), 0) + g * C
+        start = tl.where(ok, (n * H + h) * WIDTH + w, 0).to(tl.int64) * (C * GROUPS) + g * C
         place = W + o_row[:, None] + (rs * C + clamped(c, C, EVEN_C))[None, :]
         if EVEN_C:
             x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None], other=0.0)
@@ -69,7 +72,7 @@ def _conv2d(
         acc = tl.dot(weight, x.T, acc, input_precision=PRECISION, out_dtype=ACC)
     if BIAS is not None:
         acc += tl.load(BIAS + g * O + clamped(o, O, EVEN_O))[:, None].to(ACC)
-    place = Y + (pixel * (O * GROUPS) + g * O)[:, None] + o[None, :]
+    place = Y + (pixel.to(tl.int64) * (O * GROUPS) + g * O)[:, None] + o[None, :]
     tl.store(place, acc.T.to(Y.dtype.element_ty), mask=inside[:, None] & (o < O)[None, :])
 
 
@@ -104,10 +107,10 @@ def _conv2d_input_grad(
     blocks_c = tl.cdiv(C, BC)
     blocks_p = tl.cdiv(pixels, BP)
     pid = tl.program_id(0).to(tl.int64)
-    c = (pid % blocks_c) * BC + tl.arange(0, BC)
-    g = (pid // blocks_c) % GROUPS
-    pixel = ((pid // (blocks_c * GROUPS)) % blocks_p) * BP + tl.arange(0, BP)
-    phase = pid // (blocks_c * GROUPS * blocks_p)
+    c = ((pid % blocks_c) * BC).to(tl.int32) + tl.arange(0, BC)
+    g = ((pid // blocks_c) % GROUPS).to(tl.int32)
+    pixel = (((pid // (blocks_c * GROUPS)) % blocks_p) * BP).to(tl.int32) + tl.arange(0, BP)
+    phase = (pid // (blocks_c * GROUPS * blocks_p)).to(tl.int32)
     h_phase = phase // SW
     w_phase = phase % SW
     rows = (H - h_phase + SH - 1) // SH
@@ -139,9 +142,9 @@ def _conv2d_input_grad(
         # Clamped by coordinate: Triton 3.6 fails to lay out a value used both as the mask and in the address.
         p = tl.minimum(tl.maximum(p, 0), P - 1)
         q = tl.minimum(tl.maximum(q, 0), Q - 1)
-        start = ((tl.minimum(n, N - 1) * P + p) * Q + q) * (O * GROUPS) + g * O
+        start = ((tl.minimum(n, N - 1) * P + p) * Q + q).to(tl.int64) * (O * GROUPS) + g * O
         rs = (r0 + a * STEP_H) * S + s0 + b * STEP_W
-        place = W + ((g * O + clamped(o, O, EVEN_O)) * (R * S) + rs)[:, None] * C + c[None, :]
+        place = W + ((g * O + clamped(o, O, EVEN_O)) * (R * S) + rs).to(tl.int64)[:, None] * C + c[None, :]
         if EVEN_O:
             dy = tl.load(DY + start[:, None] + o[None, :], mask=ok[:, None], other=0.0)
             weight = tl.load(place)
@@ -151,7 +154,7 @@ def _conv2d_input_grad(
             dy = tl.load(DY + start[:, None] + o[None, :], mask=ok[:, None] & o_in[None, :], other=0.0)
             weight = tl.load(place, mask=o_in[:, None], other=0.0)
         acc = tl.dot(weight.T, dy.T, acc, input_precision=PRECISION, out_dtype=ACC)
-    place = DX + (((n * H + h) * WIDTH + w) * (C * GROUPS) + g * C)[:, None] + c[None, :]
+    place = DX + (((n * H + h) * WIDTH + w).to(tl.int64) * (C * GROUPS) + g * C)[:, None] + c[None, :]
     tl.store(place, acc.T.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
 
 
@@ -171,13 +174,13 @@ def _conv2d_weight_grad(
     """
     blocks_o, blocks_c = tl.cdiv(O, BO), tl.cdiv(C, BC)
     pid = tl.program_id(0).to(tl.int64)
-    o = (pid % blocks_o) * BO + tl.arange(0, BO)
+    o = ((pid % blocks_o) * BO).to(tl.int32) + tl.arange(0, BO)
     pid = pid // blocks_o
-    c = (pid % blocks_c) * BC + tl.arange(0, BC)
+    c = ((pid % blocks_c) * BC).to(tl.int32) + tl.arange(0, BC)
     pid = pid // blocks_c
-    rs = pid % (R * S)
+    rs = (pid % (R * S)).to(tl.int32)
     pid = pid // (R * S)
-    g = pid % GROUPS
+    g = (pid % GROUPS).to(tl.int32)
     z = pid // GROUPS
     h_shift = (rs // S) * DH - PH
     w_shift = (rs % S) * DW - PW
@@ -185,9 +188,10 @@ def _conv2d_weight_grad(
     c_in = c < C
     o_clamped = g * O + clamped(o, O, EVEN_O)
     c_clamped = g * C + clamped(c, C, EVEN_C)
-    end = tl.minimum(z * split + split, N.to(tl.int64) * P * Q)
+    begin = (z * split).to(tl.int32)
+    end = begin + tl.minimum(split, N * P * Q - begin)
     acc = tl.zeros((BO, BC), ACC)
-    for first in range(z * split, end, BP):
+    for first in range(begin, end, BP):
         pixel = first + tl.arange(0, BP)
         inside = pixel < end
         pixel = tl.where(inside, pixel, 0)
@@ -195,8 +199,8 @@ def _conv2d_weight_grad(
         h = (pixel // Q - n * P) * SH + h_shift
         w = (pixel % Q) * SW + w_shift
         ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < WIDTH)
-        start = tl.where(ok, ((n * H + h) * WIDTH + w) * (C * GROUPS), 0)
-        dy_place = DY + (pixel * (O * GROUPS))[:, None] + o_clamped[None, :]
+        start = tl.where(ok, (n * H + h) * WIDTH + w, 0).to(tl.int64) * (C * GROUPS)
+        dy_place = DY + (pixel.to(tl.int64) * (O * GROUPS))[:, None] + o_clamped[None, :]
         # Channels past the end repeat channel 0 and are not stored; pixels past the end must count as zero.
         dy = tl.load(dy_place, mask=inside[:, None], other=0.0)
         x = tl.load(X + start[:, None] + c_clamped[None, :], mask=ok[:, None], other=0.0)
@@ -207,11 +211,39 @@ def _conv2d_weight_grad(
 
 
 Pair = tuple[int, int]
+MOST_PIXELS = (1 << 31) - (1 << 16)
 
 
 def output_size(size: int, window: int, stride: int, padding: int, dilation: int) -> int:
     """How many window positions fit along one axis; 0 or less where not even one does."""
     return (size + 2 * padding - dilation * (window - 1) - 1) // stride + 1
+
+
+@functools.cache
+def rows_read(size: int, positions: int, window: int, stride: int, padding: int, dilation: int) -> int:
+    """How many of `size` rows at least one of a window's `positions` reads."""
+    rows = {p * stride + r * dilation - padding for p in range(positions) for r in range(window)}
+    return sum(0 <= row < size for row in rows)
+
+
+@functools.cache
+def positions_reading(size: int, positions: int, window: int, stride: int, padding: int, dilation: int) -> int:
+    """How many of a window's `positions` read at least one of `size` rows: the others see only padding."""
+    first = (p * stride - padding for p in range(positions))
+    return sum(any(0 <= row + r * dilation < size for r in range(window)) for row in first)
+
+
+def touched(
+    count: Callable[..., int], image: Array, sizes: Sequence[int], positions: Sequence[int], *geometry: Pair
+) -> int:
+    """Bytes of an image [N,C,*,*] of which `count` of the rows and columns are touched.
+
+    geometry  window, stride, padding, dilation, each for both axes
+    """
+    rows, columns = (
+        count(n, p, *(g[axis] for g in geometry)) for axis, (n, p) in enumerate(zip(sizes, positions, strict=True))
+    )
+    return image.shape[0] * image.shape[1] * rows * columns * image.dtype.itemsize
 
 
 def conv2d(
@@ -223,6 +255,7 @@ def conv2d(
     (n, _, h, w), (o, c, r, s) = x.shape, weight.shape
     p = output_size(h, r, stride[0], padding[0], dilation[0])
     q = output_size(w, s, stride[1], padding[1], dilation[1])
+    _check_pixels(n * h * w, n * p * q)
     y = _empty_image((n, o, p, q), x)
     per_group = o // groups
     config = tile("conv2d", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=n * p * q, BC=c)
@@ -239,7 +272,7 @@ def conv2d(
         per_group % config["BO"] == 0,
         *_arithmetic(x),
         flops=2 * y.size * c * r * s,
-        bytes=x.nbytes + weight.nbytes + y.nbytes,
+        bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(weight, bias, y),
         **config,
     )  # fmt: skip
     return y
@@ -251,6 +284,7 @@ def conv2d_input_grad(
     """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W]."""
     dy, weight = _channels_last(dy), _channels_last(weight)
     (n, _, h, w), (o, c, r, s), (p, q) = x_shape, weight.shape, dy.shape[2:]
+    _check_pixels(n * h * w, n * p * q)
     dx = _empty_image(x_shape, dy)
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
     per_group = o // groups
@@ -268,7 +302,8 @@ def conv2d_input_grad(
         per_group % config["BO"] == 0,
         *_arithmetic(dy),
         flops=2 * dy.size * c * r * s,
-        bytes=dy.nbytes + weight.nbytes + dx.nbytes,
+        bytes=touched(positions_reading, dy, (h, w), (p, q), (r, s), stride, padding, dilation)
+        + footprint(weight, dx),
         **config,
     )  # fmt: skip
     return dx
@@ -282,6 +317,7 @@ def conv2d_weight_grad(
     (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight_shape, dy.shape[2:]
     per_group = o // groups
     pixels = n * p * q
+    _check_pixels(n * h * w, pixels)
     config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=pixels, BC=c)
     tiles = cdiv(per_group, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
     split = config.pop("SPLIT")
@@ -310,10 +346,16 @@ def conv2d_weight_grad(
         precision,
         acc,
         flops=2 * dy.size * c * r * s,
-        bytes=dy.nbytes + x.nbytes + out.nbytes,
+        bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(dy, out),
         **config,
     )  # fmt: skip
     return out if slabs == 1 else reduce.sum(out, (0,), dtype=x.dtype).permute((0, 3, 1, 2))
+
+
+def _check_pixels(*counts: int) -> None:
+    """The kernels count pixels in 32 bits, and past the last one up to the end of a tile."""
+    if max(counts) > MOST_PIXELS:
+        raise ValueError(f"conv2d: {max(counts):,} pixels in a batch; at most {MOST_PIXELS:,} can be counted")
 
 
 def _channels_last(a: Array) -> Array:

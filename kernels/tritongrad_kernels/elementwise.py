@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, contiguous_strides, empty, from_host, strides_of_order
+from tritongrad_kernels.array import Array, contiguous_strides, empty, footprint, from_host, strides_of_order
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.memory import Device
@@ -31,7 +31,7 @@ def _identity(x):
 
 @triton.jit
 def _neg(x):
-    return -x
+    return tl.sub(tl.zeros_like(x), x, sanitize_overflow=False)  # here and below: integers wrap around as torch's do
 
 
 @triton.jit
@@ -126,17 +126,17 @@ def _isfinite(x):
 
 @triton.jit
 def _add(x, y):
-    return x + y
+    return tl.add(x, y, sanitize_overflow=False)
 
 
 @triton.jit
 def _sub(x, y):
-    return x - y
+    return tl.sub(x, y, sanitize_overflow=False)
 
 
 @triton.jit
 def _mul(x, y):
-    return x * y
+    return tl.mul(x, y, sanitize_overflow=False)
 
 
 @triton.jit
@@ -177,7 +177,8 @@ def _remainder_float(x, y):
 def _remainder_int(x, y):
     safe = tl.where(y == 0, 1, y).to(y.dtype)
     r = x % safe
-    return tl.where((r != 0) & ((r < 0) != (safe < 0)), r + safe, r).to(x.dtype)
+    corrected = tl.add(r, safe, sanitize_overflow=False)
+    return tl.where((r != 0) & ((r < 0) != (safe < 0)), corrected, r).to(x.dtype)
 
 
 @triton.jit
@@ -199,12 +200,12 @@ def _pow_float(x, y):
 
 @triton.jit
 def _square(x):
-    return x * x
+    return tl.mul(x, x, sanitize_overflow=False)
 
 
 @triton.jit
 def _cube(x):
-    return x * x * x
+    return tl.mul(tl.mul(x, x, sanitize_overflow=False), x, sanitize_overflow=False)
 
 
 @triton.jit
@@ -214,8 +215,8 @@ def _pow_int(x, y):
     base = x
     n = tl.abs(y)
     for _ in range(63):
-        result = tl.where((n & 1) != 0, result * base, result).to(x.dtype)
-        base = base * base
+        result = tl.where((n & 1) != 0, tl.mul(result, base, sanitize_overflow=False), result).to(x.dtype)
+        base = tl.mul(base, base, sanitize_overflow=False)
         n = n >> 1
     unit = (x == 1) | (~x == 0)  # ~x: Triton 3.9 compares no unsigned number with -1
     return tl.where((y < 0) & ~unit, 0, result).to(x.dtype)
@@ -279,7 +280,7 @@ def _where(condition, x, y):
 
 @triton.jit
 def _multiply_add(x, y, z):
-    return x * y + z
+    return tl.add(tl.mul(x, y, sanitize_overflow=False), z, sanitize_overflow=False)
 
 
 # ------------------------------------------------------------------------------------------------------------ kernels
@@ -394,7 +395,7 @@ def map(
         f,
         TRITON_TYPE[compute],
         flops=n,
-        bytes=out.nbytes + sum(a.footprint for a in arrays),
+        bytes=footprint(out, *(a for a in read if isinstance(a, Array))),
         **config,
     )
     return out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, empty
+from tritongrad_kernels import dtypes, memory
+from tritongrad_kernels.array import Array, empty, footprint
 from tritongrad_kernels.launch import cdiv, launch, tile
 
 
@@ -34,7 +34,11 @@ def require_range(index: Array, extent: int, message: str, ignore: int = -1) -> 
     """
     config = tile("map", BLOCK=index.size)
     count = empty((cdiv(index.size, config["BLOCK"]),), dtypes.int32, index.device)
-    launch(_count_outside, count.size, index, count, index.size, extent, ignore, bytes=index.nbytes, **config)
+    launch(
+        _count_outside, count.size, index, count, index.size, extent, ignore, bytes=footprint(index, count), **config
+    )
+    if memory.in_dry_run():
+        return  # nothing was counted
     _unsettled.append((count, message))
     if index.device.type == "cpu":
         settle()

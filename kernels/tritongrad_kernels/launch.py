@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,10 @@ from tritongrad_kernels.dtypes import dtype
 # Rows are kernels, columns are architectures, and the interpreter is one of them. An entry of upper case is a block
 # size: the most a program takes of one extent, rounded to a power of two (see `tile`). The interpreter pays ~50 us for
 # an operation of a program and ~10 ns for an element, so its tiles are few and fat, up to Triton's 2^20 elements.
+#
+# Products of 2-byte elements are formed by tensor cores from shared memory. Those of float32 are sums of single products
+# whose operands all pass through registers: where that spills them, "sm_90 float32" stands beside the column "sm_90".
+# The compile gate (`make gate`) finds out.
 TILES: dict[str, dict[str, dict[str, int]]] = {
     "map": {
         "interpret": dict(BLOCK=1 << 18),
@@ -31,13 +37,15 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     },
     # Kept elements x reduced elements; CHUNK bounds how much of the reduced extent one program folds.
     "reduce": {
-        "interpret": dict(KEEP=1 << 9, FOLD=1 << 11, CHUNK=1 << 20),
-        "sm_80": dict(KEEP=32, FOLD=128, CHUNK=8192, num_warps=4),
+        "interpret": dict(KEEP=1 << 9, FOLD=1 << 11, CHUNK=1 << 20, LEAST=1),
+        "sm_80": dict(KEEP=32, FOLD=128, CHUNK=8192, LEAST=1024, num_warps=4),
     },
     "matmul": {
         "interpret": dict(BM=1024, BN=1024, BK=1024, SPLIT=1 << 20),
         "sm_80": dict(BM=128, BN=64, BK=32, SPLIT=4096, num_warps=8, num_stages=3),
+        "sm_80 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
         "sm_90": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
+        "sm_90 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
     },
     # Output channels x output pixels x input channels. Pointer convolutions with a kernel window stay at 4 warps:
     # eight are reported to miscompile (pytorch issue 173068).
@@ -45,17 +53,23 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BO=512, BP=2048, BC=512),
         "sm_80": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
         "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
     },
     "conv2d_input_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512),
         "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
         "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+        # Left alone, ptxas spills two registers to fit a fifth block that shared memory has no room for.
+        "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=128),
+        "sm_100 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
     },
     # SPLIT is the number of pixels one slab sums over.
     "conv2d_weight_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512, SPLIT=1 << 20),
         "sm_80": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
         "sm_90": dict(BO=64, BP=64, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
     },
     # Rows (batch and pixels) x channels; CHUNK is the number of rows one program folds.
     "norm": {
@@ -75,7 +89,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Elements of one parameter that one program updates.
     "optim": {
         "interpret": dict(BLOCK=1 << 18),
-        "sm_80": dict(BLOCK=4096, num_warps=4),
+        "sm_80": dict(BLOCK=4096, num_warps=8),
     },
 }
 
@@ -83,6 +97,11 @@ _GPUS = ("sm_80", "sm_90", "sm_100")
 _overrides: list[Mapping[str, Mapping[str, int]]] = []
 _columns: list[str] = []
 _listeners: list[list[Launch]] = []
+_ALONE = contextlib.nullcontext()
+
+
+around: Callable[[Launch, Sequence[Array]], AbstractContextManager[None]] | None = None
+"""Entered around the run of each launch, with the arrays it reaches indirectly: where a checking tool comes in."""
 
 
 class KernelError(RuntimeError):
@@ -106,6 +125,7 @@ class Launch:
 
     function   the jit function behind `kernel`, its name
     arguments  its positional arguments, with a Pointer for each array; `options` are the others, by name
+    at_most    whether `bytes` is a bound, the exact number depending on values
     """
 
     kernel: str
@@ -115,6 +135,7 @@ class Launch:
     function: Any = field(repr=False)
     arguments: tuple[Any, ...] = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
+    at_most: bool = False
 
 
 @functools.cache
@@ -122,32 +143,47 @@ def arch() -> str:
     """The column of the tile table in use: "interpret", or the newest known one the GPU can run."""
     if tritongrad_kernels.INTERPRETED:
         return "interpret"
-    major, _ = memory.gpu_capability()
-    return "sm_100" if major >= 10 else "sm_90" if major == 9 else "sm_80"
+    if tritongrad_kernels.COMPILE_FOR:
+        return column_for(tritongrad_kernels.COMPILE_FOR)
+    major, minor = memory.gpu_capability()
+    return column_for(f"sm_{major}{minor}")
 
 
-def _row(name: str) -> Mapping[str, int]:
+def column_for(architecture: str) -> str:
+    """The newest column of the tile table that a GPU of `architecture`, like "sm_86" or "gfx942", can run."""
+    vendor, _, number = architecture.partition("_")
+    known = [int(name.partition("_")[2]) for name in _GPUS]
+    return f"{vendor}_{max((k for k in known if k <= int(number)), default=known[0])}" if number else _GPUS[0]
+
+
+def _row(name: str, itemsize: int) -> Mapping[str, int]:
     column = _columns[-1] if _columns else arch()
     row = TILES[name]
     if column not in row:  # a row lists only what differs from the architecture before
         older = _GPUS[: _GPUS.index(column)] if column in _GPUS else _GPUS
         column = next(c for c in reversed(older) if c in row)
-    return row[column]
+    return row.get(f"{column} float32", row[column]) if itemsize >= 4 else row[column]
 
 
 def tile(name: str, *, least: int = 1, itemsize: int = 4, **extents: int) -> dict[str, int]:
     """Tile sizes for kernel `name`: each block the table's, cut down to the power of two that covers its extent.
 
     `extents` gives, by block name, how far the kernel has to go along that axis; blocks never fall below `least` (16
-    for the operands of a matrix product). The table is made for elements of up to 4 bytes; those of 8 get blocks half
-    as long, or they would not fit shared memory. Options of the launch (num_warps, num_stages) come along.
+    for the operands of a matrix product). Elements of 8 bytes get blocks half as long as those of 4, or they would not
+    fit shared memory. A row's LEAST is how many elements a tile should have: where one extent is short, the blocks of
+    the others grow, so that a thread still has 16 bytes to load at once. Options of the launch (num_warps, num_stages)
+    come along.
     """
-    chosen = dict(_row(name))
+    chosen = dict(_row(name, itemsize))
     for override in _overrides:
         chosen.update(override.get(name, {}))
+    room = chosen.pop("LEAST", 1)
     for block, extent in extents.items():
         most = chosen[block] // 2 if itemsize == 8 else chosen[block]
         chosen[block] = max(least, min(most, next_power_of_2(extent)))
+    for block, extent in extents.items():
+        others = math.prod(chosen[b] for b in extents if b != block)
+        chosen[block] = max(chosen[block], min(next_power_of_2(extent), room // others))
     return chosen
 
 
@@ -197,12 +233,14 @@ def launch(
     flops: int = 0,
     bytes: int = 0,
     indirect: Any = (),
+    at_most: Any = False,
     **options: Any,
 ) -> None:
     """Start `kernel` on `grid` programs. Arrays among `args` go as pointers and must share one device.
 
-    `flops` and `bytes` are what the launch has to do and move at least: reads and writes of each distinct byte.
-    `indirect` lists the arrays that the kernel reaches through addresses it finds in memory.
+    `flops` and `bytes` are what the launch has to do and move at least: reads and writes of each distinct byte; 0 bytes
+    stand for a launch that does not say.
+    With `at_most` they are a bound, because how many bytes are touched depends on values. `indirect` lists the arrays that the kernel reaches through addresses it finds in memory.
     """
     grid = (grid,) if isinstance(grid, int) else grid
     if 0 in grid:
@@ -215,16 +253,17 @@ def launch(
         raise RuntimeError(
             f"{name}: expected all tensors on one device, but they are on {' and '.join(sorted(map(str, devices)))}"
         )
-    if _listeners:
+    if _listeners or around:
         specs = tuple(Pointer(a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Array) else a for a in args)
+        told = Launch(name, grid, flops, bytes, kernel, specs, options, at_most)
         for log in _listeners:
-            log.append(Launch(name, grid, flops, bytes, kernel, specs, options))
+            log.append(told)
     if memory.in_dry_run():
         return
     if tritongrad_kernels.INTERPRETED:
-        options = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages")}
+        options = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages", "maxnreg")}
     try:
-        with memory.on_device(next(iter(devices))):
+        with memory.on_device(next(iter(devices))), around(told, indirect) if around else _ALONE:
             kernel[grid](*args, **options)
     except Exception as error:
         described = ", ".join(map(_describe, args))
@@ -242,6 +281,7 @@ def _describe(value: Any) -> str:
 
 
 def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
+    """The error at the root of it, or what the interpreter says of that: it knows the program."""
+    while error.__cause__ is not None and type(error).__name__ != "InterpreterError":
         error = error.__cause__
-    return f"{type(error).__name__}: {error}"
+    return str(error) if type(error).__name__ == "InterpreterError" else f"{type(error).__name__}: {error}"

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, empty, empty_like
+from tritongrad_kernels.array import Array, empty, empty_like, footprint
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.softmax import _max_and_sum, _rows
@@ -108,7 +108,7 @@ def cross_entropy(
     config = tile("softmax", BM=m, BN=n)
     launch(
         _cross_entropy, cdiv(m, config["BM"]), x, target, weight, loss, largest, total, m, n, ignore, smoothing,
-        _target(target), TRITON_TYPE[acc], bytes=x.nbytes + target.nbytes + loss.nbytes, **config,
+        _target(target), TRITON_TYPE[acc], bytes=footprint(x, target, weight, loss, largest, total), **config,
     )  # fmt: skip
     return loss, largest, total
 
@@ -129,7 +129,7 @@ def cross_entropy_grad(
     launch(
         _cross_entropy_grad, cdiv(m, config["BM"]), dloss, x, target, weight, largest, total, dx, m, n, ignore,
         smoothing, _target(target), TRITON_TYPE[dtypes.accumulator(x.dtype)],
-        bytes=x.nbytes + target.nbytes + dx.nbytes, **config,
+        bytes=footprint(dloss, x, target, weight, largest, total, dx), **config,
     )  # fmt: skip
     return dx
 

@@ -56,6 +56,7 @@ class Device:
 
 DEFAULT_DEVICE = Device("cpu")  # set by the package's __init__
 POISON = False  # tests fill fresh memory with 0xFF: NaN in every float type, -1 or 255 in integers
+ACCOUNT = 0  # the largest block, in bytes, of which the sanitizer is told what was written to
 
 
 def gpu_is_usable() -> bool:
@@ -88,9 +89,13 @@ def check_device(device: Device) -> Device:
 
 
 class Memory:
-    """A block of bytes on one device. `version` counts in-place writes, so that autograd can refuse stale values."""
+    """A block of bytes on one device.
 
-    __slots__ = ("__weakref__", "address", "device", "nbytes", "storage", "version")
+    version  counts in-place writes, so that autograd can refuse stale values
+    defined  for each byte whether anything was written to it; None where no account of that is kept
+    """
+
+    __slots__ = ("__weakref__", "address", "defined", "device", "nbytes", "storage", "version")
 
     def __init__(self, storage: torch.Tensor, device: Device) -> None:
         self.storage = storage
@@ -98,10 +103,12 @@ class Memory:
         self.nbytes = storage.numel()
         self.device = device
         self.version = 0
+        self.defined: np.ndarray | None = np.zeros(self.nbytes, bool) if self.nbytes <= ACCOUNT else None
 
     @property
     def host(self) -> np.ndarray:
         """The bytes as a numpy view; only for memory the CPU can reach. Waits for the GPU to finish writing them."""
+        self.defined = None  # whoever has the view may write to it
         if DEFAULT_DEVICE.type == "cuda":
             synchronize()
         return self.storage.numpy()
@@ -162,7 +169,7 @@ class DryMemory(Memory):
     __slots__ = ("_address", "_run", "_taken")
 
     def __init__(self, nbytes: int, device: Device, run: DryRun) -> None:
-        self.nbytes, self.device, self.version = nbytes, device, 0
+        self.nbytes, self.device, self.version, self.defined = nbytes, device, 0, None
         self._address, self._run = run.next_address, run
         self._taken = -(-nbytes // 512) * 512  # as torch's CUDA allocator rounds
         run.next_address += self._taken
@@ -193,7 +200,11 @@ def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
         return
     raw = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
     if destination.device.type == "cpu":
+        defined = destination.defined
         destination.host[offset : offset + raw.size] = raw
+        if defined is not None:
+            defined[offset : offset + raw.size] = True
+            destination.defined = defined
     elif raw.size:
         raw = raw if raw.flags.writeable else raw.copy()  # torch refuses to borrow read-only memory
         destination.storage[offset : offset + raw.size].copy_(torch.from_numpy(raw))
@@ -207,7 +218,8 @@ def copy(destination: Memory, source: Memory, offset: int, nbytes: int) -> None:
 
 def read(source: Memory) -> np.ndarray:
     """All bytes as a host array: a view of host memory, a copy of device memory."""
-    return source.host if source.device.type == "cpu" or in_dry_run() else source.storage.cpu().numpy()
+    on_host = source.device.type == "cpu" or isinstance(source, DryMemory)
+    return source.host if on_host else source.storage.cpu().numpy()
 
 
 def synchronize() -> None:

@@ -11,18 +11,22 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes, reduce
-from tritongrad_kernels.array import Array, empty, empty_like
+from tritongrad_kernels.array import Array, empty, empty_like, footprint
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
 
 
 @triton.jit
 def _tile(M, C, BM: tl.constexpr, BC: tl.constexpr):
-    """Rows and channels of this program's tile of an [M, C] matrix; channels clamped, with their mask."""
+    """Rows and channels of this program's tile of an [M, C] matrix, and which channels there are.
+
+    Channels are masked and not clamped: a clamp hides from the compiler that neighbours are neighbours in memory, and
+    it would load them one by one.
+    """
     blocks = tl.cdiv(C, BC)
     pid = tl.program_id(0).to(tl.int64)
     c = (pid % blocks) * BC + tl.arange(0, BC)
-    return pid // blocks, tl.where(c < C, c, 0), c < C
+    return pid // blocks, c, c < C
 
 
 @triton.jit
@@ -41,14 +45,15 @@ def _moments(X, MOMENTS, M, C, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: t
     """
     z, c, c_in = _tile(M, C, BM, BC)
     start, end = z * chunk, tl.minimum(z * chunk + chunk, M)
-    shift = tl.load(X + start * C + c).to(ACC)
+    shift = tl.load(X + start * C + c, mask=c_in, other=0.0).to(ACC)
     mean = tl.zeros((BM, BC), ACC)
     squares = tl.zeros((BM, BC), ACC)
     for first in range(start, end, BM):
         m = first + tl.arange(0, BM)
         inside = m < end
         place = tl.where(inside, m, start)[:, None] * C + c[None, :]
-        d = tl.where(inside[:, None], tl.load(X + place).to(ACC) - shift[None, :] - mean, 0.0)
+        x = _load(X, place, inside[:, None] & c_in[None, :], ACC)
+        d = tl.where(inside[:, None], x - shift[None, :] - mean, 0.0)
         step = d * (1.0 / ((m[:, None] - start) // BM + 1).to(ACC))
         mean += step
         squares += d * (d - step)
@@ -75,23 +80,21 @@ def _statistics(
     for first in range(0, chunks, BM):
         z = first + tl.arange(0, BM).to(tl.int64)
         rows = tl.where(z < chunks, tl.minimum(M - z * chunk, chunk), 0).to(ACC)
-        place = tl.where(z < chunks, z, 0)[:, None] * 2 * C + c[None, :]
-        total += rows[:, None] * tl.load(MOMENTS + place)
+        place, mask = z[:, None] * 2 * C + c[None, :], (z < chunks)[:, None] & c_in[None, :]
+        total += rows[:, None] * tl.load(MOMENTS + place, mask=mask, other=0.0)
     mean = tl.sum(total, 0) / M
     total = tl.zeros((BM, BC), ACC)
     for first in range(0, chunks, BM):
         z = first + tl.arange(0, BM).to(tl.int64)
         rows = tl.where(z < chunks, tl.minimum(M - z * chunk, chunk), 0).to(ACC)
-        place = tl.where(z < chunks, z, 0)[:, None] * 2 * C + c[None, :]
-        d = tl.load(MOMENTS + place) - mean[None, :]
-        squares = tl.load(MOMENTS + place + C)
-        total += tl.where((z < chunks)[:, None], squares + rows[:, None] * d * d, 0.0)
+        place, mask = z[:, None] * 2 * C + c[None, :], (z < chunks)[:, None] & c_in[None, :]
+        d = tl.load(MOMENTS + place, mask=mask, other=0.0) - mean[None, :]
+        total += tl.load(MOMENTS + place + C, mask=mask, other=0.0) + rows[:, None] * d * d
     squares = tl.maximum(tl.sum(total, 0), 0.0, propagate_nan=tl.PropagateNan.ALL)
     tl.store(MEAN + c, mean, mask=c_in)
     tl.store(RSTD + c, 1.0 / tl.sqrt(squares / M + eps.to(ACC)), mask=c_in)
     if RUNNING_MEAN is not None:
         momentum = momentum.to(ACC)
-        # Masked, not clamped: a clamped lane would read what another program writes.
         old = tl.load(RUNNING_MEAN + c, mask=c_in, other=0.0).to(ACC)
         new = (1.0 - momentum) * old + momentum * mean
         tl.store(RUNNING_MEAN + c, new.to(RUNNING_MEAN.dtype.element_ty), mask=c_in)
@@ -114,13 +117,13 @@ def _normalize(
     block, c, c_in = _tile(M, C, BM, BC)
     m = block * BM + tl.arange(0, BM)
     mask = (m < M)[:, None] & c_in[None, :]
-    place = tl.where(m < M, m, 0)[:, None] * C + c[None, :]
-    scale = tl.load(RSTD + c).to(ACC)
+    place = m[:, None] * C + c[None, :]
+    scale = _load(RSTD, c, c_in, ACC)
     if WEIGHT is not None:
-        scale *= tl.load(WEIGHT + c).to(ACC)
-    y = (_load(X, place, mask, ACC) - tl.load(MEAN + c).to(ACC)[None, :]) * scale[None, :]
+        scale *= _load(WEIGHT, c, c_in, ACC)
+    y = (_load(X, place, mask, ACC) - _load(MEAN, c, c_in, ACC)[None, :]) * scale[None, :]
     if BIAS is not None:
-        y += tl.load(BIAS + c).to(ACC)[None, :]
+        y += _load(BIAS, c, c_in, ACC)[None, :]
     if RESIDUAL is not None:
         y += _load(RESIDUAL, place, mask, ACC)
     if RELU:
@@ -146,7 +149,7 @@ def _grad_sums(DY, Y, X, MEAN, RSTD, SUMS, M, C, chunk, ACC: tl.constexpr, BM: t
     """
     z, c, c_in = _tile(M, C, BM, BC)
     start, end = z * chunk, tl.minimum(z * chunk + chunk, M)
-    mean, rstd = tl.load(MEAN + c).to(ACC), tl.load(RSTD + c).to(ACC)
+    mean, rstd = _load(MEAN, c, c_in, ACC), _load(RSTD, c, c_in, ACC)
     plain = tl.zeros((BM, BC), ACC)
     product = tl.zeros((BM, BC), ACC)
     for first in range(start, end, BM):
@@ -173,17 +176,17 @@ def _input_grad(
     block, c, c_in = _tile(M, C, BM, BC)
     m = block * BM + tl.arange(0, BM)
     mask = (m < M)[:, None] & c_in[None, :]
-    place = tl.where(m < M, m, 0)[:, None] * C + c[None, :]
+    place = m[:, None] * C + c[None, :]
     g = _load_grad(DY, Y, place, mask, ACC)
-    rstd = tl.load(RSTD + c).to(ACC)
+    rstd = _load(RSTD, c, c_in, ACC)
     scale = rstd
     if WEIGHT is not None:
-        scale = rstd * tl.load(WEIGHT + c).to(ACC)
+        scale = rstd * _load(WEIGHT, c, c_in, ACC)
     dx = g
     if SUMS is not None:
-        slope = rstd * tl.load(SUMS + C + c).to(ACC) / M
-        d = _load(X, place, mask, ACC) - tl.load(MEAN + c).to(ACC)[None, :]
-        dx = g - (tl.load(SUMS + c).to(ACC) / M)[None, :] - d * slope[None, :]
+        slope = rstd * _load(SUMS, C + c, c_in, ACC) / M
+        d = _load(X, place, mask, ACC) - _load(MEAN, c, c_in, ACC)[None, :]
+        dx = g - (_load(SUMS, c, c_in, ACC) / M)[None, :] - d * slope[None, :]
     tl.store(DX + place, (dx * scale[None, :]).to(DX.dtype.element_ty), mask=mask)
     if DRESIDUAL is not None:
         tl.store(DRESIDUAL + place, g.to(DRESIDUAL.dtype.element_ty), mask=mask)
@@ -199,12 +202,12 @@ def statistics(
     chunks = cdiv(m, chunk)
     moments = empty((chunks, 2, c), acc, x.device)
     blocks = cdiv(c, config["BC"])
-    launch(_moments, chunks * blocks, x, moments, m, c, chunk, TRITON_TYPE[acc], bytes=x.nbytes, **config)
+    launch(_moments, chunks * blocks, x, moments, m, c, chunk, TRITON_TYPE[acc], bytes=footprint(x, moments), **config)
     mean, rstd = empty((c,), acc, x.device), empty((c,), acc, x.device)
     config.update(BM=min(config["BM"], tile("norm", BM=chunks)["BM"]))
     launch(
         _statistics, blocks, moments, mean, rstd, running_mean, running_var, m, c, chunk, eps, momentum,
-        TRITON_TYPE[acc], bytes=moments.nbytes, **config,
+        TRITON_TYPE[acc], bytes=footprint(moments, mean, rstd) + 2 * footprint(running_mean, running_var), **config,
     )  # fmt: skip
     return mean, rstd
 
@@ -223,7 +226,7 @@ def normalize(
     config = tile("norm", BM=m, BC=c)
     del config["CHUNK"]
     acc = TRITON_TYPE[dtypes.accumulator(x.dtype)]
-    nbytes = x.nbytes + y.nbytes + (residual.nbytes if residual is not None else 0)
+    nbytes = footprint(x, mean, rstd, weight, bias, residual, y)
     grid = cdiv(m, config["BM"]) * cdiv(c, config["BC"])
     launch(_normalize, grid, x, mean, rstd, weight, bias, residual, y, m, c, relu, acc, bytes=nbytes, **config)
     return y
@@ -235,7 +238,7 @@ def grad_sums(dy: Array, y: Array | None, x: Array, mean: Array, rstd: Array) ->
     config = tile("norm", BM=m, BC=c)
     chunk = config.pop("CHUNK")
     sums = empty((cdiv(m, chunk), 2, c), acc, x.device)
-    nbytes = dy.nbytes + x.nbytes + (y.nbytes if y is not None else 0)
+    nbytes = footprint(dy, y, x, mean, rstd, sums)
     grid = cdiv(m, chunk) * cdiv(c, config["BC"])
     launch(_grad_sums, grid, dy, y, x, mean, rstd, sums, m, c, chunk, TRITON_TYPE[acc], bytes=nbytes, **config)
     return reduce.sum(sums, (0,)) if sums.shape[0] > 1 else sums.squeeze(0)
@@ -258,11 +261,8 @@ def input_grad(
     config = tile("norm", BM=m, BC=c)
     del config["CHUNK"]
     acc = TRITON_TYPE[dtypes.accumulator(x.dtype)]
-    nbytes = sum_bytes(dy, y, x, dx, dresidual)
+    # Without `sums` neither x nor its mean matters.
+    nbytes = footprint(dy, y, rstd, weight, sums, dx, dresidual, *((x, mean) if sums is not None else ()))
     grid = cdiv(m, config["BM"]) * cdiv(c, config["BC"])
     launch(_input_grad, grid, dy, y, x, mean, rstd, weight, sums, dx, dresidual, m, c, acc, bytes=nbytes, **config)
     return dx, dresidual
-
-
-def sum_bytes(*arrays: Array | None) -> int:
-    return sum(a.nbytes for a in arrays if a is not None)

@@ -35,6 +35,15 @@ def _pointer(row, column: tl.constexpr, DTYPE: tl.constexpr):
 
 
 @triton.jit
+def _read(pointer, mask, ACC: tl.constexpr):
+    """Elements in the type of the arithmetic; a mask of None reads all, 16 bytes at a time."""
+    if mask is None:
+        return tl.load(pointer).to(ACC)
+    else:
+        return tl.load(pointer, mask=mask, other=0.0).to(ACC)
+
+
+@triton.jit
 def _sgd(
     TABLE, BLOCKS, NUMBERS, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, MOMENTUM: tl.constexpr,
     NESTEROV: tl.constexpr, COPY: tl.constexpr, BLOCK: tl.constexpr,
@@ -51,18 +60,30 @@ def _sgd(
     """
     row, start, n = _block(TABLE, BLOCKS, 5, BLOCK)
     numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * 5
+    i = start + tl.arange(0, BLOCK)
+    # A length read from memory is divisible by nothing the compiler knows of: under a mask it would load one by one.
+    if start + BLOCK <= n:
+        _sgd_block(row, numbers, i, None, PARAM, GRAD, ACC, MOMENTUM, NESTEROV, COPY)
+    else:
+        _sgd_block(row, numbers, i, i < n, PARAM, GRAD, ACC, MOMENTUM, NESTEROV, COPY)
+
+
+@triton.jit
+def _sgd_block(
+    row, numbers, i, mask, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, MOMENTUM: tl.constexpr,
+    NESTEROV: tl.constexpr, COPY: tl.constexpr,
+):  # fmt: skip
+    """`_sgd` for elements i of the parameter with this row and these numbers."""
     lr, decay = tl.load(numbers).to(ACC), tl.load(numbers + 1).to(ACC)
     momentum, rate = tl.load(numbers + 2).to(ACC), tl.load(numbers + 3).to(ACC)
     sign = tl.load(numbers + 4).to(ACC)
-    i = start + tl.arange(0, BLOCK)
-    mask = i < n
     param = _pointer(row, 1, PARAM) + i
-    p = tl.load(param, mask=mask, other=0.0).to(ACC)
-    g = tl.load(_pointer(row, 2, GRAD) + i, mask=mask, other=0.0).to(ACC) * sign + decay * p
+    p = _read(param, mask, ACC)
+    g = _read(_pointer(row, 2, GRAD) + i, mask, ACC) * sign + decay * p
     step = g
     if MOMENTUM:
         buffer = _pointer(row, 3, PARAM) + i
-        b = momentum * tl.load(buffer, mask=mask, other=0.0).to(ACC) + rate * g
+        b = momentum * _read(buffer, mask, ACC) + rate * g
         tl.store(buffer, b.to(PARAM), mask=mask)
         step = g + momentum * b if NESTEROV else b
     p -= lr * step
@@ -88,26 +109,37 @@ def _adam(
     """
     row, start, n = _block(TABLE, BLOCKS, 7, BLOCK)
     numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * 9
+    i = start + tl.arange(0, BLOCK)
+    if start + BLOCK <= n:  # as in `_sgd`
+        _adam_block(row, numbers, i, None, PARAM, GRAD, ACC, AMSGRAD, COPY)
+    else:
+        _adam_block(row, numbers, i, i < n, PARAM, GRAD, ACC, AMSGRAD, COPY)
+
+
+@triton.jit
+def _adam_block(
+    row, numbers, i, mask, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, AMSGRAD: tl.constexpr,
+    COPY: tl.constexpr,
+):  # fmt: skip
+    """`_adam` for elements i of the parameter with this row and these numbers."""
     lr, coupled = tl.load(numbers).to(ACC), tl.load(numbers + 1).to(ACC)
     decoupled, b1 = tl.load(numbers + 2).to(ACC), tl.load(numbers + 3)
     b2, eps = tl.load(numbers + 4), tl.load(numbers + 5).to(ACC)
     correction1, root2 = tl.load(numbers + 6), tl.load(numbers + 7).to(ACC)
     sign = tl.load(numbers + 8).to(ACC)
-    i = start + tl.arange(0, BLOCK)
-    mask = i < n
     param, first = _pointer(row, 1, PARAM) + i, _pointer(row, 3, PARAM) + i
     second = _pointer(row, 4, PARAM) + i
-    p = tl.load(param, mask=mask, other=0.0).to(ACC)
-    g = tl.load(_pointer(row, 2, GRAD) + i, mask=mask, other=0.0).to(ACC) * sign + coupled * p
+    p = _read(param, mask, ACC)
+    g = _read(_pointer(row, 2, GRAD) + i, mask, ACC) * sign + coupled * p
     p -= lr * decoupled * p
-    m = tl.load(first, mask=mask, other=0.0).to(ACC)
+    m = _read(first, mask, ACC)
     m += (1.0 - b1).to(ACC) * (g - m)
-    v = b2.to(ACC) * tl.load(second, mask=mask, other=0.0).to(ACC) + (1.0 - b2).to(ACC) * g * g
+    v = b2.to(ACC) * _read(second, mask, ACC) + (1.0 - b2).to(ACC) * g * g
     tl.store(first, m.to(PARAM), mask=mask)
     tl.store(second, v.to(PARAM), mask=mask)
     if AMSGRAD:
         largest = _pointer(row, 5, PARAM) + i
-        v = tl.maximum(v, tl.load(largest, mask=mask, other=0.0).to(ACC))
+        v = tl.maximum(v, _read(largest, mask, ACC))
         tl.store(largest, v.to(PARAM), mask=mask)
     p -= (lr / correction1).to(ACC) * m / (tl.sqrt(v) / root2 + eps)
     tl.store(param, p.to(PARAM), mask=mask)
@@ -139,14 +171,16 @@ def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[
     for t, (param, row) in enumerate(zip(params, tensors, strict=True)):
         rows.append([param.size, *(0 if a is None else a.data_ptr() for a in row)])
         blocks.append(np.stack(np.broadcast_arrays(t, np.arange(cdiv(param.size, config["BLOCK"]))), 1))
-        nbytes += sum(a.nbytes * (1 if k == 1 else 2) for k, a in enumerate(row) if a is not None)
+        present = [(k, a.nbytes) for k, a in enumerate(row) if a is not None]
+        # Each array is read and written, but the gradient only read and the copy, last, only written.
+        nbytes += sum(n * (1 if k in (1, len(row) - 1) else 2) for k, n in present) + 8 * (1 + len(present))
     device = params[0].device
     return Table(
         _upload(np.array(rows, np.int64), device),
         _upload(np.concatenate(blocks).astype(np.int64), device),
         _upload(np.array(numbers, np.float64), device),
         config,
-        nbytes,
+        nbytes + 8 * (2 * sum(map(len, blocks)) + sum(map(len, numbers))),
         [a for row in tensors for a in row if a is not None],
     )
 

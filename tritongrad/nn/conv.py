@@ -9,7 +9,6 @@ from tritongrad.nn import functional as F, init
 from tritongrad.nn.module import Module, Parameter
 from tritongrad.ops.conv import pair
 from tritongrad.ops.creation import uninitialised
-from tritongrad.ops.movement import contiguous
 from tritongrad.tensor import Tensor
 from tritongrad_kernels.dtypes import dtype
 
@@ -47,7 +46,7 @@ class Conv2d(Module):
         self.stride, self.dilation = pair(stride, "Conv2d", "stride"), pair(dilation, "Conv2d", "dilation")
         self.padding = padding if isinstance(padding, str) else pair(padding, "Conv2d", "padding")
         shape = (out_channels, in_channels // groups, *self.kernel_size)
-        weight = contiguous(uninitialised(shape, device=device, dtype=dtype), "channels_last")
+        weight = uninitialised(shape, device=device, dtype=dtype, memory_format="channels_last")
         self.weight = Parameter(weight)
         self.register_parameter(
             "bias", Parameter(uninitialised(out_channels, device=device, dtype=dtype)) if bias else None

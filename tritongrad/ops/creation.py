@@ -10,7 +10,7 @@ import numpy as np
 from tritongrad.ops.movement import shape_of
 from tritongrad.tensor import Tensor, as_device, empty, get_default_dtype
 from tritongrad_kernels import dtypes, elementwise
-from tritongrad_kernels.array import Array, empty_like as empty_array_like, from_host
+from tritongrad_kernels.array import Array, channels_last_strides, empty_like as empty_array_like, from_host
 from tritongrad_kernels.dtypes import dtype
 
 
@@ -91,9 +91,17 @@ def ones(*size: Any, dtype: dtype | None = None, device: Any = None, requires_gr
     return full(shape_of(size), 1, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
-def uninitialised(*size: Any, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """`empty`: a tensor whose elements are whatever the memory held."""
-    return _leaf(empty(shape_of(size), dtype or get_default_dtype(), as_device(device)), requires_grad)
+def uninitialised(
+    *size: Any,
+    dtype: dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """`empty`: a tensor whose elements are whatever the memory held, in C order or in channels-last order."""
+    shape = shape_of(size)
+    strides = channels_last_strides(shape) if str(memory_format) == "channels_last" else None
+    return _leaf(empty(shape, dtype or get_default_dtype(), as_device(device), strides), requires_grad)
 
 
 def _like(x: Tensor, dtype: dtype | None, device: Any) -> Array:

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tritongrad_kernels.interpret import programs
 from tritongrad_kernels.interpret.memory import Memory
+from tritongrad_kernels.interpret.programs import Kernel
 
 memory = Memory()
 """Every access a kernel makes to memory is one call of a method of this object."""
 
-run_grid = programs.run_grid
+run_grid: Callable[[Kernel, dict[str, Any], tuple[int, int, int]], None] = programs.run_grid
 """Called once for each launch with its kernel, its arguments by name and its grid, to run its programs."""
 
 check_integers: Callable[[str, np.ndarray, np.ndarray], None] | None = None
