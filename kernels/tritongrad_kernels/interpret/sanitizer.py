@@ -17,12 +17,13 @@ of distinct elements read and written are counted.
 from __future__ import annotations
 
 import contextlib
-import itertools
+import contextvars
 import linecache
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,33 +110,37 @@ def _gaps(shape: tuple[int, ...], strides: list[int], itemsize: int, nbytes: int
     return gaps
 
 
-_reachable: list[Iterable[Any]] = []
+_reachable: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar("reachable", default=())
 
 
 @contextlib.contextmanager
 def reachable(*arrays: Any) -> Iterator[None]:
-    """Inside the block, kernels may also touch these arrays, through addresses they find in memory."""
-    _reachable.append(arrays)
+    """Inside the block, kernels of this thread may also touch these arrays, through addresses they find in memory."""
+    token = _reachable.set((*_reachable.get(), *arrays))
     try:
         yield
     finally:
-        _reachable.remove(arrays)
+        _reachable.reset(token)
 
 
 class Sanitizer(Memory):
     """Use as `state.memory`, with its method `run_grid` as `state.run_grid` and `check_integers` likewise.
 
     limit     launches whose arrays hold more bytes than this run unchecked; None checks every launch
-    traffic   what the last launch moved; None if it was not checked
     """
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self.traffic: Traffic | None = None
+        self._last = threading.local()
         self.active = False
         self.regions: list[Region] = []
         self.tables: list[Region] = []
         self.grid = (1, 1, 1)
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What the last launch of this thread moved; None if it was not checked."""
+        return getattr(self._last, "traffic", None)
 
     # ------------------------------------------------------------------------------------------------------ launches
 
@@ -143,25 +148,23 @@ class Sanitizer(Memory):
         """Run a launch under supervision."""
         arrays = [a for values in bound.values() for a in _arrays(values)]
         size = sum(math.prod(a.shape) * _itemsize(a) for a in arrays)
-        self.traffic = None
+        self._last.traffic = None
         if self.active or (self.limit is not None and size > self.limit):
-            for array in itertools.chain(arrays, *_reachable):
+            for array in (*arrays, *_reachable.get()):
                 if hasattr(array, "memory"):
                     array.memory.defined = None  # nobody sees what this launch writes
             programs.run_grid(kernel, bound, grid)
             return
         self.regions = []
-        self.tables = [
-            Region(f"array {i} behind an address", a, None)
-            for i, a in enumerate(a for some in _reachable for a in some)
-        ]
+        indirect = _reachable.get()
+        self.tables = [Region(f"array {i} behind an address", a, None) for i, a in enumerate(indirect)]
         for region in self.tables:
             self._share(region, self.tables)
         self.grid, self.active = grid, True
         try:
             programs.run_grid(kernel, bound, grid, self._address)
             moved = sum(r.touched.sum(axis=1) * r.itemsize for r in (*self.regions, *self.tables))
-            self.traffic = Traffic(*map(int, np.broadcast_to(moved, 2)))
+            self._last.traffic = Traffic(*map(int, np.broadcast_to(moved, 2)))
         finally:
             self.active = False
 
