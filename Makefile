@@ -14,7 +14,7 @@ GPU = $(shell nvidia-smi -L 2>/dev/null | grep -m 1 '^GPU' || ls /dev/nvidia[0-9
 TORCH_VERSION = $(shell sed -n 's/^torch==//p' constraints.txt)
 PACKAGES = $(foreach d,tritongrad kernels/tritongrad_kernels bench examples,$(if $(wildcard $(d)/*.py),$(d)))
 
-.PHONY: demo test test-lanes check lint types format gpu venv clean
+.PHONY: demo test gate test-lanes check lint types format gpu venv clean
 
 # One thread: OpenBLAS's others spin while they wait, and lose more than they gain wherever a core is busy.
 demo test test-lanes: export OPENBLAS_NUM_THREADS = 1
@@ -34,6 +34,11 @@ test: .venv/.installed
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/python tests/device_coverage.py
 	$(if $(GPU),TRITON_INTERPRET=1) .venv/bin/python -m $(PYTEST) $(OTHER_TESTS)
+	@$(MAKE) --no-print-directory gate
+
+# What training steps launch, compiled for every architecture: minutes at first, then only what has changed since.
+gate: .venv/.installed
+	TRITON_INTERPRET=1 .venv/bin/python -m bench compile
 
 # The oldest and the newest Triton that are supported, with what differs from constraints.txt. `make test` is the third.
 LANES = 3.6.0 3.9.0

@@ -1,4 +1,4 @@
-"""python -m bench: run the benchmark, print a run, or compare two."""
+"""python -m bench: run the benchmark, print a run, compare two, or check what the kernels compile to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import results, rows, tables
+from bench import gate, gate_rules, results, rows, tables
 from bench.results import Run
 from bench.row import Row
 from bench.worker import Worker, WorkerDied
@@ -45,6 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
     compare.set_defaults(command=_compare)
+    compile = commands.add_parser("compile", help="compile what training steps launch, without a GPU, and check it")
+    compile.add_argument(
+        "--arch", action="append", choices=gate_rules.ARCHITECTURES, help="only for these (repeatable)"
+    )
+    compile.add_argument("--accept", action="store_true", help="make this run's figures the table")
+    compile.add_argument("--jobs", type=int, metavar="N", help="processes that compile (default: one a processor)")
+    compile.set_defaults(command=_compile)
     return parser
 
 
@@ -95,6 +102,10 @@ def _compare(options: argparse.Namespace) -> int:
     title = f"{tables.headline(before)}  ->  {tables.headline(after)}"
     tables.show(title, tables.compare(before, after), tables.warnings(before, after))
     return 0
+
+
+def _compile(options: argparse.Namespace) -> int:
+    return gate.run(options.arch or gate_rules.ARCHITECTURES, options.accept, options.jobs)
 
 
 if __name__ == "__main__":

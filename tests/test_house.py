@@ -25,7 +25,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.plan", "tritongrad.roofline"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils"},
     {"tritongrad.models"},
-    {"tritongrad.training"},
+    {"tritongrad.precompile", "tritongrad.training"},
     {"tritongrad.cli"},
     {"tritongrad"},
 ]

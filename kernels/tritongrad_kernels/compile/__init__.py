@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tritongrad_kernels import launch as launching
+from tritongrad_kernels import stand_in
 from tritongrad_kernels.compile import wire, workers
-from tritongrad_kernels.compile.report import SHARED_LIMIT as SHARED_LIMIT, Report, Variant
+from tritongrad_kernels.compile.report import SHARED_LIMIT as SHARED_LIMIT, Report as Report, Variant as Variant
 from tritongrad_kernels.compile.wire import CompileError as CompileError
 from tritongrad_kernels.launch import Launch
 
@@ -28,9 +28,10 @@ from tritongrad_kernels.launch import Launch
 def specialise(launches: Iterable[Launch], arch: str) -> list[Variant]:
     """The kernels Triton has to compile for `launches` on `arch`: each once, in the order of their first launch.
 
-    CompileError if a kernel cannot be sent to another process. Arguments that Triton itself refuses make a variant
-    with an `error`.
+    ValueError for an unknown architecture, CompileError if a kernel cannot be sent to another process. Arguments that
+    Triton itself refuses make a variant with an `error`.
     """
+    stand_in.target(arch)
     encoded = [wire.encode(launch) for launch in launches]
     distinct = list({repr(message): message for message in encoded}.values())
     variants: dict[tuple[str, str], Variant] = {}
@@ -77,8 +78,3 @@ def _report(variant: Variant, answer: dict) -> Report:
     reason, place = answer["error"]
     where = f", at {place}" if place else ""
     return Report(variant, error=f"{variant.name} does not compile for {variant.arch}: {reason}{where}")
-
-
-def column_for(arch: str) -> str:
-    """The column of the tile table to record launches with for `arch`."""
-    return launching.column_for(arch)

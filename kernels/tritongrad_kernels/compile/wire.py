@@ -20,7 +20,7 @@ class CompileError(RuntimeError):
 
 
 def encode(launch: Launch) -> dict[str, Any]:
-    """A launch without its grid, which compiling does not look at. CompileError if its kernel has no importable name."""
+    """A launch without its grid, which compiling ignores. CompileError if its kernel cannot be imported by name."""
     return {
         "function": _name(launch.function),
         "arguments": [_encode(value) for value in launch.arguments],

@@ -19,7 +19,7 @@ class Worker:
 
     def __init__(self, arch: str) -> None:
         self.arch = arch
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:

@@ -1,0 +1,160 @@
+"""The compile gate: what a training step launches, compiled for every architecture and held against rules and a table.
+
+    python -m bench compile             compile, check, and compare with bench/results/compile/
+    python -m bench compile --accept    make this run's figures the table
+
+No kernel may spill or ask for more shared memory than there is; what else each must show is in `gate_rules`. The table
+of an architecture holds every kernel's figures, made with one version of Triton: under another they are not compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from bench.gate_rules import ARCHITECTURES, BANDWIDTH, EXEMPTIONS, PRODUCTS, STEPS
+from bench.results import FOLDER
+from tritongrad.training import training_step
+from tritongrad_kernels import compile, dtypes, launch, memory
+from tritongrad_kernels.compile import Report, Variant
+
+TABLES = FOLDER / "compile"
+COUNTED = ("HGMMA", "HMMA", "UTCMMA", "UTMALDG", "LDG.128", "LDGSTS.128", "STG.128", "SHFL", "RED")
+FEWER_IS_WORSE = ("HGMMA", "HMMA", "UTCMMA", "UTMALDG", "LDG.128", "LDGSTS.128", "STG.128")
+MORE_IS_WORSE = ("registers", "shared")
+
+
+def recorded(arch: str) -> list[launch.Launch]:
+    """Everything two training steps of each network launch, its initialisation included, with the tiles of `arch`.
+
+    Two, because an optimizer's first step may differ from its second.
+    """
+    log: list[launch.Launch] = []
+    for network, batch, side, kinds, optimizers in STEPS:
+        for kind in kinds:
+            for optimizer in optimizers:
+                with memory.dry_run(), launch.column(launch.column_for(arch)), launch.recording() as found:
+                    step = training_step(network, batch, side, dtypes.by_name(kind), optimizer=optimizer)
+                    step()
+                    step()
+                log += found
+    return log
+
+
+def broken_rules(report: Report) -> list[str]:
+    """What a report shows that it may not, in words."""
+    variant = report.variant
+    problems = [p for p in report.problems() if not (p.startswith("spills") and exempt(variant, "stack"))]
+    if report.error:
+        return problems
+    if variant.kernel in PRODUCTS:
+        return problems + _product(report)
+    if variant.kernel not in BANDWIDTH:
+        return [*problems, "no rule: say in bench/gate_rules.py what this kernel moves"]
+    moves = BANDWIDTH[variant.kernel]
+    for what, arrays, found in (
+        ("reads", moves.reads, report.counts.get("LDG.128", 0) + report.counts.get("LDGSTS.128", 0)),
+        ("writes", moves.writes, report.counts.get("STG.128", 0)),
+    ):
+        wanted = arrays if isinstance(arrays, int) else sum(f"{name}=None" not in variant.signature for name in arrays)
+        if found < wanted and not exempt(variant, what):
+            problems.append(f"{what}: {found} accesses of 16 bytes for {wanted} arrays")
+    return problems
+
+
+def _product(report: Report) -> list[str]:
+    problems = []
+    if "*bf16" in report.variant.signature and not report.tensor_cores:
+        problems.append("no tensor core instruction")
+    copies = report.counts["LDGSTS.128"] + report.counts["UTMALDG"]
+    if copies < 2 and not exempt(report.variant, "reads"):
+        problems.append(f"reads: {copies} asynchronous copies of 16 bytes for 2 operands")
+    return problems
+
+
+def exempt(variant: Variant, what: str) -> str:
+    """The reason why a variant is let off, or ""."""
+    for e in EXEMPTIONS:
+        if e.what == what and re.fullmatch(e.kernel, variant.kernel) and re.search(e.signature, variant.signature):
+            return e.reason
+    return ""
+
+
+def figures(report: Report) -> dict[str, int]:
+    """What the table keeps of a report; counts of 0 are left out."""
+    counts = {name: report.counts[name] for name in COUNTED if report.counts.get(name)}
+    return {"registers": report.registers, "shared": report.shared, "warps": report.warps, **counts}
+
+
+def table(reports: Iterable[Report]) -> dict[str, Any]:
+    return {"triton": version("triton"), "kernels": {r.variant.name: figures(r) for r in reports}}
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What is worse than in the table, and kernels that came or went; nothing if another Triton made the table."""
+    if before["triton"] != after["triton"]:
+        return []
+    old, new = before["kernels"], after["kernels"]
+    lines = [line for name in old if name in new for line in _worse(name, old[name], new[name])]
+    lines += [f"gone    {name}" for name in old if name not in new]
+    return lines + [f"new     {name}\n          {_in_words(new[name])}" for name in new if name not in old]
+
+
+def _worse(name: str, old: Mapping[str, int], new: Mapping[str, int]) -> list[str]:
+    bad = [k for k in MORE_IS_WORSE if new[k] > old[k]]
+    bad += [k for k in FEWER_IS_WORSE if new.get(k, 0) < old.get(k, 0)]
+    changed = ", ".join(f"{k} {old.get(k, 0)} -> {new.get(k, 0)}" for k in bad)
+    return [f"worse   {name}\n          {changed}"] if bad else []
+
+
+def _in_words(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in found.items())
+
+
+def run(architectures: Sequence[str] = ARCHITECTURES, accept: bool = False, jobs: int | None = None) -> int:
+    """The exit code: 0 if every rule is kept and nothing is worse than in the tables."""
+    failed = False
+    for arch in architectures:
+        begin = time.perf_counter()
+        reports = _compiled(arch, jobs)
+        broken = [f"{r.variant.name}\n          {'; '.join(found)}" for r in reports if (found := broken_rules(r))]
+        changed = _compare(arch, reports, accept)
+        print(f"{arch}: {len(reports)} kernels in {time.perf_counter() - begin:.0f} s, {_summary(reports)}", flush=True)
+        for title, lines in (("breaks a rule", broken), ("differs from the table", changed)):
+            if lines:
+                print(f"  {title}:\n" + "\n".join(f"    {line}" for line in lines))
+        failed |= bool(broken or changed)
+    if failed:
+        print("Once a difference is meant to be: python -m bench compile --accept")
+    return int(failed)
+
+
+def _compiled(arch: str, jobs: int | None) -> list[Report]:
+    variants = compile.specialise(recorded(arch), arch)
+    reports = []
+    for report in compile.compile_all(variants, jobs):
+        reports.append(report)
+        if sys.stderr.isatty():
+            print(f"\r{arch}: {len(reports)}/{len(variants)}", end="\r", file=sys.stderr, flush=True)
+    return reports
+
+
+def _compare(arch: str, reports: Sequence[Report], accept: bool) -> list[str]:
+    path = TABLES / f"{arch}.json"
+    found = table(reports)
+    if accept and arch in ("sm_90", *(p.stem for p in TABLES.glob("*.json"))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    return differences(json.loads(path.read_text()), found) if path.exists() else []
+
+
+def _summary(reports: Sequence[Report]) -> str:
+    most = max(reports, key=lambda r: r.registers)
+    compiled = sum(r.seconds > 0.2 for r in reports)
+    registers = f"at most {most.registers} registers ({most.variant.kernel})"
+    return f"{compiled} of them new; {registers}, {max(r.shared for r in reports)} bytes of shared memory"

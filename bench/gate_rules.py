@@ -1,0 +1,93 @@
+"""What compiled kernels must show, as data: see `gate`.
+
+A kernel that moves data reads and writes each of its main arrays 16 bytes at a time; one that multiplies matrices of
+bfloat16 does it on the tensor cores, and has both operands copied to shared memory 16 bytes at a time. Where that
+cannot be, an exception names the arguments and the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+
+# (network, batch, side of the images, dtypes, optimizers)
+STEPS = (
+    ("resnet18", 256, 224, ("float32", "bfloat16"), ("sgd",)),
+    ("resnet50", 256, 224, ("float32", "bfloat16"), ("sgd",)),
+    ("mlp", 256, 32, ("float32", "bfloat16"), ("sgd", "adam", "adamw")),
+)
+
+PRODUCTS = ("_matmul", "_conv2d", "_conv2d_input_grad", "_conv2d_weight_grad")
+
+
+@dataclass(frozen=True)
+class Moves:
+    """The main arrays a kernel reads and writes, by parameter; or how many, where their addresses are in a table."""
+
+    reads: tuple[str, ...] | int = ()
+    writes: tuple[str, ...] | int = ()
+
+
+BANDWIDTH = {
+    "_map1": Moves(("X",), ("OUT",)),
+    "_map2": Moves(("X", "Y"), ("OUT",)),
+    "_map3": Moves(("X", "Y", "Z"), ("OUT",)),
+    "_iota": Moves((), ("OUT",)),
+    "_uniform": Moves((), ("OUT",)),
+    "_normal": Moves((), ("OUT",)),
+    "_count_outside": Moves(("INDEX",), ()),
+    "_sum": Moves(("X",), ()),
+    "_moments": Moves(("X",), ()),
+    "_statistics": Moves(("MOMENTS",), ()),
+    "_normalize": Moves(("X", "RESIDUAL"), ("Y",)),
+    "_grad_sums": Moves(("DY", "Y", "X"), ()),
+    "_input_grad": Moves(("DY", "Y", "X"), ("DX", "DRESIDUAL")),
+    "_max_pool2d": Moves(("X",), ("Y",)),  # INDEX has a byte an element: 8 or 16 bytes with each access of Y
+    "_max_pool2d_input_grad": Moves(("DY",), ("DX",)),
+    "_avg_pool2d": Moves(("X",), ("Y",)),
+    "_avg_pool2d_input_grad": Moves(("DY",), ("DX",)),
+    "_adaptive_avg_pool2d": Moves(("X",), ("Y",)),
+    "_adaptive_avg_pool2d_input_grad": Moves(("DY",), ("DX",)),
+    "_cross_entropy": Moves(("X",), ()),
+    "_cross_entropy_grad": Moves(("X",), ("DX",)),
+    "_sgd": Moves(3, 2),  # parameter, gradient, momentum
+    "_adam": Moves(4, 3),  # parameter, gradient, both moments
+}
+
+
+@dataclass(frozen=True)
+class Exemption:
+    """Variants whose kernel and signature match these patterns are let off "reads", "writes" or "stack"."""
+
+    kernel: str
+    signature: str
+    what: str
+    reason: str
+
+
+_TINY = "a tensor of so few elements that no thread has 16 bytes of it"
+_ODD = "16 does not divide the size, and nothing less is known to the compiler: 1000 classes, batches of 1"
+_TRANSPOSED = "one side of a transposition is strided, or an operand is one number repeated"
+_NARROW_ROWS = "rows of 3 channels or of 7 x 7 taps: no 16 bytes of them are aligned"
+
+EXEMPTIONS = (
+    Exemption("_map.|_uniform|_normal|_iota", r"BLOCK=(\d\d?|128|256|512);", "reads", _TINY),
+    Exemption("_map.|_uniform|_normal|_iota", r"BLOCK=(\d\d?|128|256|512);", "writes", _TINY),
+    Exemption("_map.|_uniform|_normal|_iota", r"\bn(=1| i32),", "reads", _ODD),
+    Exemption("_map.|_uniform|_normal|_iota", r"\bn(=1| i32),", "writes", _ODD),
+    Exemption("_map.", r"\b[xyz]s \([^)]*i\d\d(:16)?\)", "reads", _TRANSPOSED),
+    Exemption("_map.", r"\bouts \([^)]*i\d\d(:16)?\)", "writes", _TRANSPOSED),
+    Exemption("_map.", r"\bshape \([^)]*i\d\d\)", "reads", _NARROW_ROWS),
+    Exemption("_map.", r"\bshape \([^)]*i\d\d\)", "writes", _NARROW_ROWS),
+    Exemption("_sum", r"KEEP=1, FOLD=(\d\d?|128|256);", "reads", _TINY),
+    Exemption("_sum", r"keep_strides \(1\).*n_keep i32,", "reads", _ODD),
+    Exemption("_cross_entropy(_grad)?", r"\bN i32,", "reads", _ODD),
+    Exemption("_cross_entropy(_grad)?", r"\bN i32,", "writes", _ODD),
+    Exemption("_matmul", r"\b(am|ak|bk|bn) i32,", "reads", _ODD),
+    Exemption("_conv2d(_weight_grad)?", r"\bC i32,", "reads", _NARROW_ROWS),
+    Exemption(
+        "_normal", "", "stack",
+        "the cosine keeps the digits of 2/pi in local memory for angles beyond 10^5; ours stay below 2 pi",
+    ),
+)  # fmt: skip
