@@ -250,7 +250,7 @@ def test_write_that_destroys_nothing_needed() -> None:
 
 def test_write_to_a_leaf_that_wants_a_gradient() -> None:
     x = leaf(1.0)
-    with pytest.raises(RuntimeError, match="a leaf tensor"):
+    with pytest.raises(RuntimeError, match="a leaf Variable"):
         x.add_(1)
     with tg.no_grad():
         x.add_(1)

@@ -19,6 +19,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.network"},
     {"tritongrad.floors"},
     {"tritongrad.tensor"},
+    {"tritongrad.aliasing"},
     {"tritongrad.ops"},
     {"tritongrad.random", "tritongrad.io", "tritongrad.cuda", "tritongrad.tensor_file"},
     {"tritongrad.rollback"},

@@ -201,7 +201,7 @@ ERRORS = [
     (lambda: tg.randint(-1, 5, (2,), dtype=tg.uint8), RuntimeError, r"randint: .* -1 \.\. 4 .* uint8"),
     (lambda: normal_(tg.ones(2), 0, -1), RuntimeError, "normal_: expected std >= 0, got -1"),
     (lambda: F.dropout(tg.ones(2), 1.5), ValueError, "dropout: probability has to be between 0 and 1, but got 1.5"),
-    (lambda: uniform_(tg.ones(2, requires_grad=True)), RuntimeError, "a leaf tensor that requires grad"),
+    (lambda: uniform_(tg.ones(2, requires_grad=True)), RuntimeError, "a leaf Variable that requires grad"),
 ]
 
 

@@ -48,11 +48,14 @@ class Size(tuple):
 class Tensor(Attached):
     """A strided array of numbers that remembers, where a gradient is wanted, the operation it came from."""
 
-    __slots__ = ("__dict__", "__weakref__", "_requires_grad", "array", "grad", "hooks", "node", "output_number")
+    __slots__ = ("__dict__", "__weakref__", "_node", "_requires_grad", "array", "grad", "hooks", "output_number")
+
+    aliasing: Any = None  # if this is a view, the `aliasing.View` that says of what
+    rewrites = 0  # how often an in-place operation has given this tensor, the base of views, another history
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
         self.array = array
-        self.node: autograd.Node | None = None
+        self._node: autograd.Node | None = None
         self.output_number = 0
         self._requires_grad = requires_grad
         self.grad: Tensor | None = None
@@ -229,6 +232,8 @@ class Tensor(Attached):
 
     @property
     def requires_grad(self) -> bool:
+        if self.aliasing is not None and self.aliasing.seen != self.aliasing.base.rewrites:
+            self.aliasing.refresh(self)
         return self._requires_grad
 
     @requires_grad.setter
@@ -243,6 +248,31 @@ class Tensor(Attached):
         """Ask for gradients of this leaf (or no longer), in place."""
         self.requires_grad = requires_grad
         return self
+
+    @property
+    def node(self) -> autograd.Node | None:
+        """The operation this tensor came from; None for a leaf."""
+        if self.aliasing is not None and self.aliasing.seen != self.aliasing.base.rewrites:
+            self.aliasing.refresh(self)
+        return self._node
+
+    @node.setter
+    def node(self, node: autograd.Node | None) -> None:
+        self._node = node
+        if self.aliasing is not None:
+            self.aliasing = None  # a history of its own, not that of its base
+
+    def rebind(self, node: autograd.Node) -> None:
+        """Come from `node`: what a view does whose base has got another history."""
+        self._node, self.output_number, self._requires_grad = node, 0, True
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The tensor in whose memory this view lies, itself no view; None if this is none."""
+        return None if self.aliasing is None else self.aliasing.base
+
+    def _is_view(self) -> bool:
+        return self.aliasing is not None
 
     @property
     def is_leaf(self) -> bool:
@@ -270,7 +300,9 @@ class Tensor(Attached):
         return Tensor(self.array)
 
     def detach_(self) -> Tensor:
-        """Forget this tensor's history, in place."""
+        """Forget this tensor's history, in place. RuntimeError for a view."""
+        if self.aliasing is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead")
         self.node, self.output_number, self._requires_grad = None, 0, False
         return self
 
@@ -401,25 +433,28 @@ def record_joint(
 
 
 def record_inplace(x: Tensor, write: Callable[[], object], *edges: autograd.Edge) -> Tensor:
-    """`write` new values into the memory of `x`, which becomes the result of the operation."""
+    """`write` new values into the memory of `x`, which becomes the result of the operation.
+
+    Where x is a view, its base becomes the result of an operation on the part of it that x shows; see `aliasing`.
+    """
     if autograd.is_grad_enabled() and x.requires_grad and x.is_leaf:
-        raise RuntimeError("a leaf tensor that requires grad is being used in an in-place operation")
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     if x.array.size > 1 and 0 in [s for n, s in zip(x.array.shape, x.array.strides, strict=True) if n > 1]:
         raise RuntimeError("an in-place operation would write one memory location several times: clone() the tensor")
     node = autograd.node_of(edges)  # notes versions before the write, so that inputs it destroys are refused later
-    if node is not None and "view_of" in x.__dict__:
-        raise RuntimeError(
-            f"an in-place operation on a view cannot be recorded: clone() the view of shape {list(x.shape)} first, "
-            f"or write under no_grad()"
-        )
+    owner = x
+    if node is not None and x.aliasing is not None:
+        owner, node = x.aliasing.base, x.aliasing.rewriting(x, edges, node)
     listener = trace.listener()
     operands = trace.values([t for t, _ in edges]) if listener is not None else ()
     write()
     x.array.memory.version += 1
-    result = autograd.bind(x, node)
+    if node is not None:
+        autograd.bind(owner, node)
+        owner.rewrites += 1
     if listener is not None and edges:
-        trace.note(listener, edges[0][1], operands, result, {})
-    return result
+        trace.note(listener, edges[0][1], operands, x, {})
+    return x
 
 
 def differentiable(composition: Callable[..., Tensor], inputs: Sequence[Tensor | None], dy: Tensor) -> list:

@@ -8,11 +8,13 @@ from tritongrad.autograd.function import Function as Function
 from tritongrad.autograd.gradcheck import gradcheck as gradcheck, gradgradcheck as gradgradcheck
 from tritongrad.autograd.graph import (
     Edge as Edge,
+    Gradients as Gradients,
     Node as Node,
     bind as bind,
     joint_node as joint_node,
     name_of as name_of,
     node_of as node_of,
+    takes_result as takes_result,
 )
 from tritongrad.autograd.mode import (
     enable_grad as enable_grad,

@@ -77,7 +77,7 @@ class Node:
         if isinstance(self.function, list):
             dy = gradients[0]
             results = [
-                None if not want else f(dy, dy.result_of(self)) if _takes_result(f) else f(dy)
+                None if not want else f(dy, dy.result_of(self)) if takes_result(f) else f(dy)
                 for f, want in zip(self.function, wanted, strict=True)
             ]
         else:
@@ -98,7 +98,7 @@ def origin_of(tensor: Any) -> Any:
     return (tensor.node, tensor.output_number) if tensor.node is not None else tensor
 
 
-def _takes_result(function: Callable) -> bool:
+def takes_result(function: Callable) -> bool:
     return function.__code__.co_argcount == 2
 
 
@@ -143,8 +143,9 @@ def joint_node(inputs: Sequence[Any], function: Callable[[Any, list[bool]], Grad
 def bind(result: Any, node: Node | None) -> Any:
     """Make `node` the origin of the tensor `result`."""
     if node is not None:
-        if isinstance(node.function, list) and any(_takes_result(f) for f in node.function):
+        if isinstance(node.function, list) and any(map(takes_result, node.function)):
             node.output = result.array
+        if node.output is not None:
             node.save([result])
         result.node, result.output_number = node, 0
         result.requires_grad = True

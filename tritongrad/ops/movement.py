@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tritongrad.aliasing import View
 from tritongrad.tensor import Tensor, as_device, duplicate, empty, record, record_inplace, to_device
 from tritongrad_kernels import dtypes, elementwise, reduce
 from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides
@@ -23,7 +24,7 @@ def _view(x: Tensor, array: Array, gradient: Any) -> Tensor:
     """`array`, which shares the memory of x, recorded as a view of it."""
     result = record(array, (x, gradient))
     if array.memory is x.array.memory:
-        result.__dict__["view_of"] = x
+        result.aliasing = View(x, gradient)
     return result
 
 
