@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from tests.interpreted import interpreted
-from tritongrad_kernels import conv, dtypes, elementwise, loss, matmul, norm, optim, pool, random, reduce, softmax
+from tritongrad_kernels import conv, dtypes, elementwise, formulas, loss, matmul, norm, optim, pool, random, reduce, softmax
 from tritongrad_kernels.array import Array, from_host
 
 pytestmark = interpreted
@@ -46,7 +46,7 @@ def values(shape: tuple[int, ...], dtype: str, seed: int = 0) -> tuple[Array, np
 
 def elementwise_case(dtype: str) -> tuple[Array, np.ndarray]:
     (x, a), (y, b) = values((64,), dtype), values((64,), dtype, 1)
-    return elementwise.map(elementwise._mul, x, y), a * b
+    return elementwise.map(formulas._mul, x, y), a * b
 
 
 def reduce_case(dtype: str) -> tuple[Array, np.ndarray]:

@@ -7,7 +7,7 @@ import math
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, elementwise, reduce
+from tritongrad_kernels import dtypes, elementwise, formulas, reduce
 from tritongrad_kernels.array import Array, contiguous_strides, empty, footprint
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.elementwise import TRITON_TYPE, _offsets, broadcast_shapes
@@ -145,9 +145,9 @@ def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = 
     if slabs == 1:
         return out
     total = reduce.sum(out, (0,), dtype=acc if bias is not None else dtype)
-    return total if bias is None else elementwise.map(elementwise._add, total, bias, dtype=dtype, compute=acc)
+    return total if bias is None else elementwise.map(formulas._add, total, bias, dtype=dtype, compute=acc)
 
 
 def _integer_matmul(a: Array, b: Array, dtype: dtype) -> Array:
-    product = elementwise.map(elementwise._mul, a.unsqueeze(a.ndim), b.unsqueeze(b.ndim - 2), dtype=dtypes.int64)
+    product = elementwise.map(formulas._mul, a.unsqueeze(a.ndim), b.unsqueeze(b.ndim - 2), dtype=dtypes.int64)
     return reduce.sum(product, (product.ndim - 2,), dtype=dtype)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, elementwise
+from tritongrad_kernels import dtypes, elementwise, formulas
 from tritongrad_kernels.array import Array, contiguous_strides, empty
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.elementwise import TRITON_TYPE, _offsets
@@ -138,7 +138,7 @@ def sum(x: Array, axes: Sequence[int], *, dtype: dtype | None = None, mean: bool
     if chunks == 1:
         return out
     total = sum(out, (0,), dtype=acc if mean else dtype)
-    return elementwise.map(elementwise._div, total, n_fold, dtype=dtype, compute=acc) if mean else total
+    return elementwise.map(formulas._div, total, n_fold, dtype=dtype, compute=acc) if mean else total
 
 
 def _best(x: Array, axes: Sequence[int], largest: bool) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tritongrad.ops.movement import shape_of
 from tritongrad.tensor import Tensor, as_device, empty, get_default_dtype
-from tritongrad_kernels import dtypes, elementwise
+from tritongrad_kernels import dtypes, elementwise, formulas
 from tritongrad_kernels.array import Array, channels_last_strides, empty_like as empty_array_like, from_host
 from tritongrad_kernels.dtypes import dtype
 
@@ -149,7 +149,7 @@ def arange(
     n = math.ceil((end - start) / step)
     steps = elementwise.iota(n, as_device(device))
     compute = dtypes.int64 if whole else dtypes.float64  # exact integers, or positions rounded once at the end
-    values = elementwise.map(elementwise._multiply_add, steps, step, start, dtype=kind, compute=compute)
+    values = elementwise.map(formulas._multiply_add, steps, step, start, dtype=kind, compute=compute)
     return _leaf(values, requires_grad)
 
 
@@ -167,7 +167,7 @@ def linspace(
     gap = (end - start) / (steps - 1) if steps > 1 else 0.0
     ramp = elementwise.iota(steps, as_device(device))
     values = elementwise.map(
-        elementwise._multiply_add, ramp, float(gap), float(start), dtype=kind, compute=dtypes.float64
+        formulas._multiply_add, ramp, float(gap), float(start), dtype=kind, compute=dtypes.float64
     )
     return _leaf(values, requires_grad)
 
@@ -178,5 +178,5 @@ def eye(n: int, m: int | None = None, *, dtype: dtype | None = None, device: Any
     place = as_device(device)
     rows, columns = elementwise.iota(n, place).unsqueeze(1), elementwise.iota(m, place).unsqueeze(0)
     return Tensor(
-        elementwise.map(elementwise._eq, rows, columns, dtype=dtype or get_default_dtype(), compute=dtypes.int64)
+        elementwise.map(formulas._eq, rows, columns, dtype=dtype or get_default_dtype(), compute=dtypes.int64)
     )

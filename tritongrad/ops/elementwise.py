@@ -11,7 +11,7 @@ from typing import Any
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.tensor import Tensor, get_default_dtype, record, record_inplace
-from tritongrad_kernels import dtypes, elementwise as kernel
+from tritongrad_kernels import dtypes, elementwise as kernel, formulas
 from tritongrad_kernels.array import Array, empty
 from tritongrad_kernels.dtypes import bool_, dtype
 from tritongrad_kernels.elementwise import map
@@ -68,93 +68,95 @@ def neg(x: Tensor) -> Tensor:
     """-x."""
     if x.dtype is bool_:
         raise RuntimeError("neg: not defined for bool tensors; use logical_not")
-    return record(_apply("neg", kernel._neg, x), (x, lambda dy: -dy))
+    return record(_apply("neg", formulas._neg, x), (x, lambda dy: -dy))
 
 
 def abs(x: Tensor) -> Tensor:
     """|x|; the gradient at 0 is 0."""
-    return record(_apply("abs", kernel._abs, x), (x, lambda dy: dy * sign(x)))
+    return record(_apply("abs", formulas._abs, x), (x, lambda dy: dy * sign(x)))
 
 
 def sign(x: Tensor) -> Tensor:
     """-1, 0 or 1 by the sign of x. Its gradient is 0."""
-    return record(_apply("sign", kernel._sign, x), (x, lambda dy: dy.zeros_like()))
+    return record(_apply("sign", formulas._sign, x), (x, lambda dy: dy.zeros_like()))
 
 
 def floor(x: Tensor) -> Tensor:
     """The largest integer not above x, in x's dtype. Its gradient is 0."""
     if not x.dtype.is_floating_point:
         return x.clone()
-    return record(_apply("floor", kernel._floor, x), (x, lambda dy: dy.zeros_like()))
+    return record(_apply("floor", formulas._floor, x), (x, lambda dy: dy.zeros_like()))
 
 
 def exp(x: Tensor) -> Tensor:
     """e to the x."""
-    return record(_apply("exp", kernel._exp, x, kind=_floating_type(x)), (x, lambda dy, y: dy * y))
+    return record(_apply("exp", formulas._exp, x, kind=_floating_type(x)), (x, lambda dy, y: dy * y))
 
 
 def log(x: Tensor) -> Tensor:
     """The natural logarithm; NaN below 0, -inf at 0."""
-    return record(_apply("log", kernel._log, x, kind=_floating_type(x)), (x, lambda dy: dy / x))
+    return record(_apply("log", formulas._log, x, kind=_floating_type(x)), (x, lambda dy: dy / x))
 
 
 def sqrt(x: Tensor) -> Tensor:
     """The square root, correctly rounded; NaN below 0."""
-    return record(_apply("sqrt", kernel._sqrt, x, kind=_floating_type(x)), (x, lambda dy, y: dy / (2 * y)))
+    return record(_apply("sqrt", formulas._sqrt, x, kind=_floating_type(x)), (x, lambda dy, y: dy / (2 * y)))
 
 
 def rsqrt(x: Tensor) -> Tensor:
     """1 / sqrt(x)."""
-    y = _apply("rsqrt", kernel._rsqrt, x, kind=_floating_type(x))
+    y = _apply("rsqrt", formulas._rsqrt, x, kind=_floating_type(x))
     return record(y, (x, lambda dy, y: dy * -0.5 * y * y * y))
 
 
 def square(x: Tensor) -> Tensor:
     """x times x."""
-    return record(_apply("square", kernel._square, x), (x, lambda dy: dy * (2 * x)))
+    return record(_apply("square", formulas._square, x), (x, lambda dy: dy * (2 * x)))
 
 
 def sin(x: Tensor) -> Tensor:
     """The sine of x in radians."""
-    return record(_apply("sin", kernel._sin, x, kind=_floating_type(x)), (x, lambda dy: dy * cos(x)))
+    return record(_apply("sin", formulas._sin, x, kind=_floating_type(x)), (x, lambda dy: dy * cos(x)))
 
 
 def cos(x: Tensor) -> Tensor:
     """The cosine of x in radians."""
-    return record(_apply("cos", kernel._cos, x, kind=_floating_type(x)), (x, lambda dy: dy * -sin(x)))
+    return record(_apply("cos", formulas._cos, x, kind=_floating_type(x)), (x, lambda dy: dy * -sin(x)))
 
 
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent."""
-    return record(_apply("tanh", kernel._tanh, x, kind=_floating_type(x)), (x, lambda dy, y: dy * (1 - y * y)))
+    return record(_apply("tanh", formulas._tanh, x, kind=_floating_type(x)), (x, lambda dy, y: dy * (1 - y * y)))
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x))."""
-    y = _apply("sigmoid", kernel._sigmoid, x, kind=_floating_type(x))
+    y = _apply("sigmoid", formulas._sigmoid, x, kind=_floating_type(x))
     return record(y, (x, lambda dy, y: dy * (y * (1 - y))))
 
 
 def erf(x: Tensor) -> Tensor:
     """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
-    y = _apply("erf", kernel._erf, x, kind=_floating_type(x))
+    y = _apply("erf", formulas._erf, x, kind=_floating_type(x))
     return record(y, (x, lambda dy: dy * (exp(-x * x) * (2 / math.sqrt(math.pi)))))
 
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); NaN stays NaN, the gradient at 0 is 0."""
-    return record(_apply("relu", kernel._relu, x), (x, lambda dy, y: where_positive(dy, y)))
+    return record(_apply("relu", formulas._relu, x), (x, lambda dy, y: where_positive(dy, y)))
 
 
 def relu_(x: Tensor) -> Tensor:
     """`relu` in place."""
-    return record_inplace(x, lambda: map(kernel._relu, x.array, out=x.array), (x, lambda dy, y: where_positive(dy, y)))
+    return record_inplace(
+        x, lambda: map(formulas._relu, x.array, out=x.array), (x, lambda dy, y: where_positive(dy, y))
+    )
 
 
 def where_positive(x: Tensor, y: Tensor) -> Tensor:
     """x where y > 0 or y is NaN, else 0. No gradient for y, whose is 0 almost everywhere."""
     return record(
-        _apply("where_positive", kernel._where_positive, x, y, kind=x.dtype), (x, lambda g: where_positive(g, y))
+        _apply("where_positive", formulas._where_positive, x, y, kind=x.dtype), (x, lambda g: where_positive(g, y))
     )
 
 
@@ -186,7 +188,7 @@ def add(x: Operand, y: Operand, *, alpha: float = 1) -> Tensor:
     """x + alpha y. On bools, x or y."""
     if alpha != 1:
         y = y * alpha
-    formula = kernel._or if result_type(x, y) is bool_ else kernel._add
+    formula = formulas._or if result_type(x, y) is bool_ else formulas._add
     return record(_apply("add", formula, x, y), (x, lambda dy: dy), (y, lambda dy: dy))
 
 
@@ -196,12 +198,12 @@ def sub(x: Operand, y: Operand, *, alpha: float = 1) -> Tensor:
         y = y * alpha
     if result_type(x, y) is bool_:
         raise RuntimeError("sub: not defined for bool tensors; use logical_xor")
-    return record(_apply("sub", kernel._sub, x, y), (x, lambda dy: dy), (y, lambda dy: -dy))
+    return record(_apply("sub", formulas._sub, x, y), (x, lambda dy: dy), (y, lambda dy: -dy))
 
 
 def mul(x: Operand, y: Operand) -> Tensor:
     """x times y. On bools, x and y."""
-    formula = kernel._and if result_type(x, y) is bool_ else kernel._mul
+    formula = formulas._and if result_type(x, y) is bool_ else formulas._mul
     return record(_apply("mul", formula, x, y), (x, lambda dy: dy * y), (y, lambda dy: dy * x))
 
 
@@ -217,14 +219,14 @@ def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
         return sign(quotient) * floor(abs(quotient))
     if rounding_mode is not None:
         raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
-    z = _apply("div", kernel._div, x, y, kind=_floating_type(x, y))
+    z = _apply("div", formulas._div, x, y, kind=_floating_type(x, y))
     return record(z, (x, lambda dy: dy / y), (y, lambda dy, z: -dy * (z / y)))
 
 
 def floor_divide(x: Operand, y: Operand) -> Tensor:
     """x / y rounded down. Its gradient is 0."""
     kind = result_type(x, y)
-    formula = kernel._floor_divide_float if kind.is_floating_point else kernel._floor_divide_int
+    formula = formulas._floor_divide_float if kind.is_floating_point else formulas._floor_divide_int
     _refuse_zero("floor_divide", kind, y)
     return Tensor(_apply("floor_divide", formula, x, y, kind=_arithmetic(kind)))
 
@@ -232,7 +234,7 @@ def floor_divide(x: Operand, y: Operand) -> Tensor:
 def remainder(x: Operand, y: Operand) -> Tensor:
     """x - floor(x / y) y: the remainder with the sign of y, as Python's %."""
     kind = result_type(x, y)
-    formula = kernel._remainder_float if kind.is_floating_point else kernel._remainder_int
+    formula = formulas._remainder_float if kind.is_floating_point else formulas._remainder_int
     _refuse_zero("remainder", kind, y)
     z = _apply("remainder", formula, x, y, kind=_arithmetic(kind))
     return record(z, (x, lambda dy: dy), (y, lambda dy: dy * -floor_divide(x, y)))
@@ -257,9 +259,9 @@ def pow(x: Operand, y: Operand) -> Tensor:
     if not kind.is_floating_point:
         if kind is bool_:
             raise RuntimeError("pow: not defined for bool tensors")
-        return Tensor(_apply("pow", kernel._pow_int, x, y))
+        return Tensor(_apply("pow", formulas._pow_int, x, y))
     return record(
-        _apply("pow", kernel._pow_float, x, y),
+        _apply("pow", formulas._pow_float, x, y),
         (x, lambda dy: where(_same(y, 0), 0.0, dy * (y * pow(x, y - 1)))),
         (y, lambda dy, z: dy * where(_same(x, 0) * (_as_tensor(y, dy) >= 0), 0.0, z * log(_as_tensor(x, dy)))),
     )
@@ -283,24 +285,24 @@ def _pow_number(x: Tensor, y: bool | int | float, kind: dtype) -> Tensor:
     if not kind.is_floating_point:
         if y < 0:
             raise RuntimeError(f"pow: integers to negative integer powers are not allowed, got {x.dtype.name} ** {y}")
-        return Tensor(_apply("pow", kernel._pow_int, x, y))
+        return Tensor(_apply("pow", formulas._pow_int, x, y))
     if y == 0:
-        return record(_apply("pow", kernel._pow_float, x, y, kind=kind), (x, lambda dy: dy.zeros_like()))
+        return record(_apply("pow", formulas._pow_float, x, y, kind=kind), (x, lambda dy: dy.zeros_like()))
     if y == 2:
-        z = _apply("pow", kernel._square, x, kind=kind)
+        z = _apply("pow", formulas._square, x, kind=kind)
     elif y == 3:
-        z = _apply("pow", kernel._cube, x, kind=kind)
+        z = _apply("pow", formulas._cube, x, kind=kind)
     elif y == 0.5:
         return sqrt(x)
     else:
-        z = _apply("pow", kernel._pow_float, x, y, kind=kind)
+        z = _apply("pow", formulas._pow_float, x, y, kind=kind)
     return record(z, (x, lambda dy: dy * (y * pow(x, y - 1))))
 
 
 def maximum(x: Operand, y: Operand) -> Tensor:
     """The larger, NaN if either is; where equal, each gets half of the gradient."""
     return record(
-        _apply("maximum", kernel._maximum, x, y),
+        _apply("maximum", formulas._maximum, x, y),
         (x, lambda dy: _share(dy, x < y, x == y)),
         (y, lambda dy: _share(dy, x > y, x == y)),
     )
@@ -309,7 +311,7 @@ def maximum(x: Operand, y: Operand) -> Tensor:
 def minimum(x: Operand, y: Operand) -> Tensor:
     """The smaller, NaN if either is; where equal, each gets half of the gradient."""
     return record(
-        _apply("minimum", kernel._minimum, x, y),
+        _apply("minimum", formulas._minimum, x, y),
         (x, lambda dy: _share(dy, x > y, x == y)),
         (y, lambda dy: _share(dy, x < y, x == y)),
     )
@@ -330,9 +332,9 @@ def clamp(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> 
     kind = result_type(*(v for v in (x, min, max) if v is not None))
     z = x.array
     if min is not None:
-        z = map(kernel._maximum, z, min, dtype=kind, compute=dtypes.compute(kind))
+        z = map(formulas._maximum, z, min, dtype=kind, compute=dtypes.compute(kind))
     if max is not None:
-        z = map(kernel._minimum, z, max, dtype=kind, compute=dtypes.compute(kind))
+        z = map(formulas._minimum, z, max, dtype=kind, compute=dtypes.compute(kind))
     low, high = -math.inf if min is None else min, math.inf if max is None else max
     return record(z, (x, lambda dy: where(logical_and(x >= low, x <= high), dy, 0.0)))
 
@@ -342,22 +344,22 @@ def clamp(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> 
 
 def eq(x: Operand, y: Operand) -> Tensor:
     """x == y, elementwise."""
-    return Tensor(_apply("eq", kernel._eq, x, y, out=bool_))
+    return Tensor(_apply("eq", formulas._eq, x, y, out=bool_))
 
 
 def ne(x: Operand, y: Operand) -> Tensor:
     """x != y, elementwise."""
-    return Tensor(_apply("ne", kernel._ne, x, y, out=bool_))
+    return Tensor(_apply("ne", formulas._ne, x, y, out=bool_))
 
 
 def lt(x: Operand, y: Operand) -> Tensor:
     """x < y, elementwise."""
-    return Tensor(_apply("lt", kernel._lt, x, y, out=bool_))
+    return Tensor(_apply("lt", formulas._lt, x, y, out=bool_))
 
 
 def le(x: Operand, y: Operand) -> Tensor:
     """x <= y, elementwise."""
-    return Tensor(_apply("le", kernel._le, x, y, out=bool_))
+    return Tensor(_apply("le", formulas._le, x, y, out=bool_))
 
 
 def gt(x: Operand, y: Operand) -> Tensor:
@@ -372,14 +374,14 @@ def ge(x: Operand, y: Operand) -> Tensor:
 
 def isnan(x: Tensor) -> Tensor:
     """Where x is NaN."""
-    return Tensor(_apply("isnan", kernel._isnan, x, out=bool_))
+    return Tensor(_apply("isnan", formulas._isnan, x, out=bool_))
 
 
 def isfinite(x: Tensor) -> Tensor:
     """Where x is neither infinite nor NaN."""
     if not x.dtype.is_floating_point:
         return x == x
-    return Tensor(_apply("isfinite", kernel._isfinite, x, out=bool_))
+    return Tensor(_apply("isfinite", formulas._isfinite, x, out=bool_))
 
 
 def isinf(x: Tensor) -> Tensor:
@@ -389,22 +391,22 @@ def isinf(x: Tensor) -> Tensor:
 
 def logical_not(x: Tensor) -> Tensor:
     """Where x is zero."""
-    return Tensor(_apply("logical_not", kernel._logical_not, x, out=bool_))
+    return Tensor(_apply("logical_not", formulas._logical_not, x, out=bool_))
 
 
 def logical_and(x: Tensor, y: Tensor) -> Tensor:
     """Where both are nonzero."""
-    return Tensor(_apply("logical_and", kernel._and, x != 0, y != 0, kind=bool_))
+    return Tensor(_apply("logical_and", formulas._and, x != 0, y != 0, kind=bool_))
 
 
 def logical_or(x: Tensor, y: Tensor) -> Tensor:
     """Where either is nonzero."""
-    return Tensor(_apply("logical_or", kernel._or, x != 0, y != 0, kind=bool_))
+    return Tensor(_apply("logical_or", formulas._or, x != 0, y != 0, kind=bool_))
 
 
 def logical_xor(x: Tensor, y: Tensor) -> Tensor:
     """Where exactly one is nonzero."""
-    return Tensor(_apply("logical_xor", kernel._xor, x != 0, y != 0, kind=bool_))
+    return Tensor(_apply("logical_xor", formulas._xor, x != 0, y != 0, kind=bool_))
 
 
 def _bitwise(name: str, formula: Any, x: Operand, y: Operand) -> Tensor:
@@ -416,17 +418,17 @@ def _bitwise(name: str, formula: Any, x: Operand, y: Operand) -> Tensor:
 
 def bitwise_and(x: Operand, y: Operand) -> Tensor:
     """x & y on integers or bools."""
-    return _bitwise("bitwise_and", kernel._and, x, y)
+    return _bitwise("bitwise_and", formulas._and, x, y)
 
 
 def bitwise_or(x: Operand, y: Operand) -> Tensor:
     """x | y on integers or bools."""
-    return _bitwise("bitwise_or", kernel._or, x, y)
+    return _bitwise("bitwise_or", formulas._or, x, y)
 
 
 def bitwise_xor(x: Operand, y: Operand) -> Tensor:
     """x ^ y on integers or bools."""
-    return _bitwise("bitwise_xor", kernel._xor, x, y)
+    return _bitwise("bitwise_xor", formulas._xor, x, y)
 
 
 def bitwise_not(x: Tensor) -> Tensor:
@@ -442,7 +444,7 @@ def where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
         raise TypeError(f"where: expected a bool tensor as condition, got {condition.dtype.name}")
     kind = result_type(x, y)
     choice = _arrays("where", condition, x, y)
-    z = map(kernel._where, *choice, dtype=kind, compute=kind if kind is dtypes.float64 else dtypes.compute(kind))
+    z = map(formulas._where, *choice, dtype=kind, compute=kind if kind is dtypes.float64 else dtypes.compute(kind))
     return record(z, (x, lambda dy: where(condition, dy, 0.0)), (y, lambda dy: where(condition, 0.0, dy)))
 
 
@@ -476,7 +478,7 @@ def add_(x: Tensor, y: Operand, *, alpha: float = 1) -> Tensor:
     """x += alpha y."""
     if alpha != 1:
         y = y * alpha
-    write, _ = _inplace("add_", kernel._or if result_type(x, y) is bool_ else kernel._add, x, y)
+    write, _ = _inplace("add_", formulas._or if result_type(x, y) is bool_ else formulas._add, x, y)
     return record_inplace(x, write, (x, lambda dy: dy), (y, lambda dy: dy))
 
 
@@ -486,13 +488,13 @@ def sub_(x: Tensor, y: Operand, *, alpha: float = 1) -> Tensor:
         y = y * alpha
     if result_type(x, y) is bool_:
         raise RuntimeError("sub_: not defined for bool tensors; use logical_xor")
-    write, _ = _inplace("sub_", kernel._sub, x, y)
+    write, _ = _inplace("sub_", formulas._sub, x, y)
     return record_inplace(x, write, (x, lambda dy: dy), (y, lambda dy: -dy))
 
 
 def mul_(x: Tensor, y: Operand) -> Tensor:
     """x *= y."""
-    write, _ = _inplace("mul_", kernel._and if result_type(x, y) is bool_ else kernel._mul, x, y)
+    write, _ = _inplace("mul_", formulas._and if result_type(x, y) is bool_ else formulas._mul, x, y)
     before = x.clone() if is_grad_enabled() and isinstance(y, Tensor) and y.requires_grad else x
     return record_inplace(x, write, (x, lambda dy: dy * y), (y, lambda dy: dy * before))
 
@@ -501,7 +503,7 @@ def div_(x: Tensor, y: Operand) -> Tensor:
     """x /= y."""
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"div_: result type float can't be cast to the tensor's {x.dtype.name} in place")
-    write, _ = _inplace("div_", kernel._div, x, y)
+    write, _ = _inplace("div_", formulas._div, x, y)
     return record_inplace(x, write, (x, lambda dy: dy / y), (y, lambda dy, z: -dy * (z / y)))
 
 

@@ -7,7 +7,7 @@ from tritongrad.ops import elementwise as ew
 from tritongrad.ops.movement import reshape
 from tritongrad.ops.reduce import mean as mean_of
 from tritongrad.tensor import Tensor, differentiable, record_joint
-from tritongrad_kernels import dtypes, elementwise, norm as kernel
+from tritongrad_kernels import dtypes, elementwise, formulas, norm as kernel
 from tritongrad_kernels.array import Array, channels_last_strides
 
 
@@ -45,8 +45,8 @@ def batch_norm(
     else:
         assert running_mean is not None and running_var is not None
         mean = elementwise.contiguous(elementwise.cast(running_mean.array, acc))
-        shifted = elementwise.map(elementwise._add, running_var.array, eps, dtype=acc)
-        rstd = elementwise.map(elementwise._rsqrt, shifted)
+        shifted = elementwise.map(formulas._add, running_var.array, eps, dtype=acc)
+        rstd = elementwise.map(formulas._rsqrt, shifted)
     scale, shift = _contiguous(weight), _contiguous(bias)
     other = None if residual is None else _rows(residual.array, rows, channels)
     y = kernel.normalize(matrix, mean, rstd, scale, shift, other, relu)
