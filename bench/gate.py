@@ -155,6 +155,6 @@ def _compare(arch: str, reports: Sequence[Report], accept: bool) -> list[str]:
 
 def _summary(reports: Sequence[Report]) -> str:
     most = max(reports, key=lambda r: r.registers)
-    compiled = sum(r.seconds > 0.2 for r in reports)
+    compiled = sum(not r.cached for r in reports)
     registers = f"at most {most.registers} registers ({most.variant.kernel})"
     return f"{compiled} of them new; {registers}, {max(r.shared for r in reports)} bytes of shared memory"

@@ -71,14 +71,14 @@ def test_amd_has_figures_too() -> None:
 
 
 def test_spills_are_seen() -> None:
-    report = compile.compile_launch(launch_of(kernels._greedy, Pointer(dtypes.float32), N=32768, num_warps=1), "sm_90")
+    report = compile.compile_launch(launch_of(kernels._greedy, Pointer(dtypes.float32), N=16384, num_warps=1), "sm_90")
     assert report.stack and report.counts["LDL"] and "spills" in report.problems()[0]
 
 
 def test_what_was_compiled_is_not_compiled_again() -> None:
     first, second = (compile.compile_launch(doubling(64), "sm_90") for _ in range(2))
     assert (first.hash, first.counts) == (second.hash, second.counts)
-    assert second.seconds < first.seconds / 4
+    assert (first.cached, second.cached) == (False, True)
 
 
 def test_an_error_is_a_sentence_that_names_kernel_arguments_arch_and_line() -> None:
@@ -132,7 +132,7 @@ def test_instructions_are_counted_by_pattern() -> None:
 
 
 def test_a_process_that_compiles_launches_nothing() -> None:
-    code = "import tritongrad as tg; assert not tg.zeros(0).size; tg.ones(3)"
+    code = "import tritongrad as tg; tg.zeros(0); tg.ones(3)"
     environment = {**os.environ, "TRITONGRAD_COMPILE_FOR": "sm_90", "PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}"}
     environment.pop("TRITON_INTERPRET", None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)

@@ -27,7 +27,6 @@ def _words(group, seed, stream):
     low = group.to(tl.uint32)
     high = (group >> 32).to(tl.uint32)
     zero = tl.zeros_like(low)
-    stream = stream.to(tl.int64)
     return tl.philox(seed, low, high, zero + stream.to(tl.uint32), zero + (stream >> 32).to(tl.uint32))
 
 
@@ -44,7 +43,7 @@ def _interleave(a, b, c, d, BLOCK: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["seed", "stream"])
-def _uniform(OUT, n, seed, stream, low, high, BITS: tl.constexpr, BLOCK: tl.constexpr):
+def _uniform(OUT, n, seed: tl.int64, stream: tl.int64, low, high, BITS: tl.constexpr, BLOCK: tl.constexpr):
     """out[i] = low + (high - low) u_i, u_i in [0, 1). Grid one program per BLOCK elements; writes out once.
 
     BITS is what the mantissa of out can hold: with more, u_i would be rounded up to 1 now and then.
@@ -65,7 +64,7 @@ def _pair(u, v):
 
 
 @triton.jit(do_not_specialize=["seed", "stream"])
-def _normal(OUT, n, seed, stream, mean, std, BLOCK: tl.constexpr):
+def _normal(OUT, n, seed: tl.int64, stream: tl.int64, mean, std, BLOCK: tl.constexpr):
     """out[i] = mean + std z_i, z_i standard normal. Grid one program per BLOCK elements; writes out once."""
     block = tl.program_id(0).to(tl.int64)
     a, b, c, d = _words(block * (BLOCK // 4) + tl.arange(0, BLOCK // 4), seed, stream)
@@ -77,7 +76,7 @@ def _normal(OUT, n, seed, stream, mean, std, BLOCK: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["seed", "stream", "low", "extent"])
-def _integers(OUT, n, seed, stream, low, extent, BLOCK: tl.constexpr):
+def _integers(OUT, n, seed: tl.int64, stream: tl.int64, low, extent, BLOCK: tl.constexpr):
     """out[i] = low + (64 random bits) mod extent. Grid one program per BLOCK elements; writes out once."""
     block = tl.program_id(0).to(tl.int64)
     a, b, c, d = _words(block * (BLOCK // 2) + tl.arange(0, BLOCK // 2), seed, stream)

@@ -54,7 +54,7 @@ class Report:
     registers  of one thread (VGPRs on AMD), and `stack`, the bytes of memory it spills into or indexes
     shared     bytes of shared memory of a block of `warps` warps
     counts     how often an instruction stands in the machine code: HGMMA, LDG.128, SHFL, ... (see `machine_code`)
-    seconds    that compiling took, next to nothing where Triton had it in its cache
+    seconds    that this took, and `cached`, whether Triton had the kernel in its cache
     hash       Triton's own key for it
     """
 
@@ -66,6 +66,7 @@ class Report:
     warps: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    cached: bool = False
     hash: str = ""
 
     @property

@@ -52,17 +52,20 @@ def _specialise(launch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compile(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of one launch's kernel, with `seconds` and Triton's `hash` of it; or an error."""
+    """The figures of one launch's kernel, Triton's `hash` of it, how long it took and if it was cached; or an error."""
     begin = time.perf_counter()
     at = _stderr_size()
     function = None
+    hits: list[bool] = []
+    knobs.compilation.listener = lambda *, cache_hit, **rest: hits.append(cache_hit)
     try:
         function, arguments, options = wire.decode(request["launch"])
         kernel = function.warmup(*arguments, grid=(1,), **options)
         figures = _figures(kernel)
     except Exception as error:
         return {"error": _error(error, _stderr_from(at), function)}
-    return {**figures, "hash": kernel.hash, "seconds": round(time.perf_counter() - begin, 3)}
+    seconds = round(time.perf_counter() - begin, 3)
+    return {**figures, "hash": kernel.hash, "seconds": seconds, "cached": all(hits)}
 
 
 def _figures(kernel: Any) -> dict[str, Any]:
