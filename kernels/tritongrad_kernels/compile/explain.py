@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator
 
 from triton.compiler.errors import CompilationError
-from triton.runtime.jit import JITFunction, get_jit_fn_file_line
+from triton.runtime.jit import JITFunction
 
 
 def explain(error: BaseException, dump: str, function: JITFunction) -> tuple[str, str]:
@@ -24,8 +25,15 @@ def explain(error: BaseException, dump: str, function: JITFunction) -> tuple[str
     diagnostic = re.search(r"^(\S+\.py):(\d+):\d+: error: (.*)$", dump, re.MULTILINE)
     if diagnostic:
         return diagnostic[3], f"{diagnostic[1]}:{diagnostic[2]}"
-    file, line = get_jit_fn_file_line(function)
+    file, line = _start(function)
     return _reason(chain[-1]), f"{file}:{line}"
+
+
+def _start(function: JITFunction) -> tuple[str, int]:
+    """The file of a kernel and the line of its `def`, where the source that Triton compiles begins."""
+    lines, first = inspect.getsourcelines(function.fn)
+    offset = next(i for i, line in enumerate(lines) if line.lstrip().startswith("def "))
+    return function.fn.__code__.co_filename, first + offset
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -53,7 +61,7 @@ def _place(error: CompilationError) -> str | None:
     for module in list(sys.modules.values()):
         for function in list(vars(module).values()) if hasattr(module, "__dict__") else ():
             if isinstance(function, JITFunction) and function.src == error.src:
-                file, begin = get_jit_fn_file_line(function)
+                file, begin = _start(function)
                 text = error.src.splitlines()[error.node.lineno - 1].strip()
                 return f"{file}:{begin + error.node.lineno - 1}: `{text}`"
     return None
