@@ -141,7 +141,7 @@ def test_a_generator_is_a_seed_and_a_count() -> None:
     tg.set_rng_state(kept)
     assert tg.randn(3).tolist() == c and tg.initial_seed() == 11
     assert tg.seed() == tg.initial_seed() != tg.seed()
-    with pytest.raises(RuntimeError, match=r"set_state: expected an int64 tensor of shape \[2\], got float32\[3\]"):
+    with pytest.raises(RuntimeError, match=r"set_state: expected a uint8 tensor of shape \[16\], got float32\[3\]"):
         g.set_state(tg.ones(3))
     with pytest.raises(RuntimeError, match="manual_seed: the seed must fit 64 bits"):
         g.manual_seed(2**64)
@@ -194,9 +194,9 @@ def test_bernoulli() -> None:
 ERRORS = [
     (lambda: tg.rand(2, dtype=tg.int64), RuntimeError, "rand: expected a floating-point dtype, got int64"),
     (lambda: tg.randn(2, dtype=tg.bool), RuntimeError, "randn: expected a floating-point dtype, got bool"),
-    (lambda: tg.randint(5, 5, (2,)), RuntimeError, "randint: expected low < high and a size, got low 5, high 5"),
+    (lambda: tg.randint(5, 5, (2,)), RuntimeError, "randint: expected low < high, got low 5, high 5"),
     (lambda: tg.randint(0, (2,)), RuntimeError, "randint: expected low < high"),
-    (lambda: tg.randint(5), RuntimeError, "randint: expected low < high and a size"),
+    (lambda: tg.randint(5), TypeError, "randint: expected randint"),
     (lambda: tg.randint(0, 1000, (2,), dtype=tg.int8), RuntimeError, r"randint: .* 0 \.\. 999 .* int8"),
     (lambda: tg.randint(-1, 5, (2,), dtype=tg.uint8), RuntimeError, r"randint: .* -1 \.\. 4 .* uint8"),
     (lambda: normal_(tg.ones(2), 0, -1), RuntimeError, "normal_: expected std >= 0, got -1"),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from tritongrad import random
+from tritongrad.ops.typed import named
+from tritongrad.tensor import Tensor
 from tritongrad_kernels import memory
+
+FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor = (
+    named(w, "cuda") for w in ("Float", "Double", "Half", "BFloat16")
+)
+LongTensor, IntTensor, ShortTensor, CharTensor = (named(w, "cuda") for w in ("Long", "Int", "Short", "Char"))
+ByteTensor, BoolTensor = (named(w, "cuda") for w in ("Byte", "Bool"))
 
 
 def is_available() -> bool:
@@ -41,3 +50,49 @@ def reset_peak_memory_stats(device: Any = None) -> None:
 def empty_cache() -> None:
     """Give memory kept for reuse back to the driver."""
     memory.empty_cache()
+
+
+# One generator serves all devices, so these are `random`'s. Seeding where there is no GPU does nothing, as in torch.
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the generator, if there is a GPU."""
+    if is_available():
+        random.manual_seed(seed)
+
+
+def manual_seed_all(seed: int) -> None:
+    """Seed the generator, if there is a GPU."""
+    manual_seed(seed)
+
+
+def seed() -> None:
+    """Seed the generator by chance, if there is a GPU."""
+    if is_available():
+        random.seed()
+
+
+seed_all = seed
+
+
+def initial_seed() -> int:
+    return random.initial_seed()
+
+
+def get_rng_state(device: Any = None) -> Tensor:
+    """The state of the generator, for `set_rng_state`."""
+    return random.get_rng_state()
+
+
+def set_rng_state(new_state: Tensor, device: Any = None) -> None:
+    random.set_rng_state(new_state)
+
+
+def get_rng_state_all() -> list[Tensor]:
+    """The state of the generator, once for each GPU."""
+    return [random.get_rng_state()] * device_count()
+
+
+def set_rng_state_all(new_states: list[Tensor]) -> None:
+    for state in new_states[:1]:
+        random.set_rng_state(state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -76,8 +77,8 @@ class Array:
 
     @property
     def footprint(self) -> int:
-        """Bytes of memory behind the elements, those that an axis of stride 0 repeats counted once."""
-        return math.prod(n for n, s in zip(self.shape, self.strides, strict=True) if s or not n) * self.dtype.itemsize
+        """Bytes of memory behind the elements, those that several elements share counted once."""
+        return _places(self.shape, self.strides) * self.dtype.itemsize
 
     def __repr__(self) -> str:
         return f"Array({self.dtype.name}{list(self.shape)}, strides={list(self.strides)}, device={self.device})"
@@ -196,6 +197,38 @@ class Array:
         )
 
 
+def _places(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """How many different offsets an array of this shape and these strides has."""
+    if 0 in shape:
+        return 0
+    axes = sorted((abs(s), n) for n, s in zip(shape, strides, strict=True) if s and n > 1)
+    count, reach = 1, 0  # of the axes so far: different offsets, and the largest
+    for stride, extent in axes:
+        if stride <= reach:
+            return _shared_places(axes)
+        count, reach = count * extent, reach + stride * (extent - 1)
+    return count
+
+
+def _shared_places(axes: Sequence[tuple[int, int]]) -> int:
+    """As `_places` for (stride, extent) of axes, by rising stride, of which some may overlap, as windows do."""
+    for i in range(1, len(axes)):
+        lower, upper = axes[:i], axes[i:]
+        if math.gcd(*(s for s, _ in upper)) > sum(s * (n - 1) for s, n in lower):  # copies of the lower, apart
+            return _shared_places(lower) * _shared_places(upper)
+    unit = math.gcd(*(s for s, _ in axes))
+    reach, gaps = 0, False
+    for stride, extent in axes:
+        gaps |= stride // unit > reach + 1
+        reach += stride // unit * (extent - 1)
+    if not gaps:
+        return reach + 1
+    offsets = np.zeros(1, np.int64)
+    for stride, extent in axes:
+        offsets = np.unique(np.add.outer(offsets, np.arange(extent) * (stride // unit)))
+    return len(offsets)
+
+
 def footprint(*arrays: Array | None) -> int:
     """Bytes of memory behind these arrays, as `Array.footprint` counts them; None has none."""
     return sum(a.footprint for a in arrays if a is not None)
@@ -230,6 +263,26 @@ def from_host(values: np.ndarray, device: Device | None = None) -> Array:
     result = empty(values.shape, from_numpy(values.dtype), device)
     memory.write(result.memory, values)
     return result
+
+
+def lent(values: np.ndarray) -> Array | None:
+    """An array in the memory of a numpy array, whose strides count whole elements; None where that cannot be had."""
+    kind = from_numpy(values.dtype)
+    if any(s % kind.itemsize for s in values.strides):
+        return None
+    shared = memory.lend(values)
+    strides = tuple(s // kind.itemsize for s in values.strides)
+    return None if shared is None else Array(shared, kind, values.shape, strides)
+
+
+def to_dlpack(a: Array, **options: Any) -> Any:
+    """A DLPack capsule that shares the array's memory."""
+    return memory.to_dlpack(a.memory, a.dtype, a.shape, a.strides, a.offset, **options)
+
+
+def from_dlpack(exporter: Any, **options: Any) -> Array:
+    """Another library's array, sharing its memory."""
+    return Array(*memory.from_dlpack(exporter, **options))
 
 
 def to_device(a: Array, device: Device) -> Array:

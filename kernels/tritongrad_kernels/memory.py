@@ -106,6 +106,11 @@ class Memory:
         self.defined: np.ndarray | None = np.zeros(self.nbytes, bool) if self.nbytes <= ACCOUNT else None
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether this is host memory that a GPU reaches: all of it, where there is a GPU."""
+        return self.device.type == "cpu" and DEFAULT_DEVICE.type == "cuda"
+
+    @property
     def host(self) -> np.ndarray:
         """The bytes as a numpy view; only for memory the CPU can reach. Waits for the GPU to finish writing them."""
         self.defined = None  # whoever has the view may write to it
@@ -192,6 +197,51 @@ class DryMemory(Memory):
     def _check(self) -> None:
         if _dry_run.get() is None:
             raise RuntimeError("this tensor was made in a dry run (tritongrad.plan) and has no values")
+
+
+def lend(values: np.ndarray) -> Memory | None:
+    """The memory of a numpy array itself, which it keeps alive; None where kernels could not read and write it there.
+
+    That is a read-only array, one whose elements do not lie at multiples of their size, and, on a machine with a GPU,
+    any: its host memory is not pinned.
+    """
+    flags, span = (
+        values.flags,
+        1 + sum((n - 1) * s // values.itemsize for n, s in zip(values.shape, values.strides, strict=True)),
+    )
+    if not (flags.writeable and flags.aligned and values.size) or DEFAULT_DEVICE.type == "cuda":
+        return None
+    flat = np.lib.stride_tricks.as_strided(values, (span,), (values.itemsize,))
+    return _unaccounted(Memory(torch.from_numpy(flat.view(np.uint8)), Device("cpu")))
+
+
+def _unaccounted(lent: Memory) -> Memory:
+    lent.defined = None  # its owner wrote what is there
+    return lent
+
+
+def to_dlpack(source: Memory, kind: dtypes.dtype, shape: Any, strides: Any, offset: int, **options: Any) -> Any:
+    """A DLPack capsule of a strided array in this memory, which it keeps alive (dmlc.github.io/dlpack)."""
+    source.defined = None  # whoever has the capsule may write to it
+    elements = source.storage[: source.nbytes // kind.itemsize * kind.itemsize].view(getattr(torch, kind.name))
+    return elements.as_strided(shape, strides, offset).__dlpack__(**options)
+
+
+def from_dlpack(exporter: Any, **options: Any) -> tuple[Memory, dtypes.dtype, tuple[int, ...], tuple[int, ...], int]:
+    """The memory behind another library's array, shared, with the dtype, shape, strides and offset of the array.
+
+    On a machine with a GPU an array on the host is copied, as kernels only reach pinned memory there.
+    """
+    found = torch.from_dlpack(exporter, **options)
+    try:
+        kind = dtypes.by_name(str(found.dtype)[len("torch.") :])
+    except ValueError as error:
+        raise TypeError(f"from_dlpack: {error}") from None
+    storage = torch.empty(0, dtype=torch.uint8, device=found.device).set_(found.untyped_storage())
+    if found.device.type == "cpu" and DEFAULT_DEVICE.type == "cuda":
+        storage = storage.pin_memory()
+    lent = _unaccounted(Memory(storage, Device(str(found.device))))
+    return lent, kind, tuple(found.shape), tuple(found.stride()), found.storage_offset()
 
 
 def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:

@@ -14,9 +14,9 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, empty
+from tritongrad_kernels.array import Array, empty, footprint
 from tritongrad_kernels.dtypes import dtype
-from tritongrad_kernels.elementwise import cast
+from tritongrad_kernels.elementwise import cast, contiguous, map
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.memory import Device
 
@@ -88,6 +88,94 @@ def _integers(OUT, n, seed: tl.int64, stream: tl.int64, low, extent, BLOCK: tl.c
     tl.store(OUT + index, value.to(OUT.dtype.element_ty), mask=index < n)
 
 
+@triton.jit
+def _exponential(u, rate):
+    """-log(1 - u) / rate for u in [0, 1); where that is 0, half the least that float32 steps apart give."""
+    x = -tl.log(1.0 - u)
+    return tl.where(x == 0, 2.0**-25, x) / rate
+
+
+@triton.jit
+def _geometric(u, log_miss):
+    """How many trials until the first success, when each misses with probability e^log_miss."""
+    return tl.floor(tl.log(1.0 - u) / log_miss) + 1.0
+
+
+@triton.jit
+def _cauchy(u, median, sigma):
+    """median + sigma tan(pi (u - 1/2)), the inverse of the distribution function."""
+    angle = 3.141592653589793 * (u - 0.5)
+    return median + sigma * (tl.sin(angle) / tl.cos(angle))
+
+
+@triton.jit(do_not_specialize=["seed", "stream"])
+def _poisson(RATE, OUT, n, seed: tl.int64, stream: tl.int64, BLOCK: tl.constexpr):
+    """out[i] = the number of k with P(at most k arrivals) <= u_i, u_i of 53 bits, where rate[i] are expected.
+
+    Grid    one program per BLOCK elements.
+    Bytes   read rate, write out once.
+    Probabilities are summed in float64 from 9 standard deviations (and 10) below the rate to as far above; what lies
+    beyond has a probability under 1e-16. The first is had from Stirling's series (DLMF 5.11.1) where k is not 0.
+    """
+    block = tl.program_id(0).to(tl.int64)
+    index = block * BLOCK + tl.arange(0, BLOCK)
+    rate = tl.load(RATE + index, mask=index < n, other=0.0).to(tl.float64)
+    a, b, c, d = _words(block * (BLOCK // 2) + tl.arange(0, BLOCK // 2), seed, stream)
+    first = ((a.to(tl.uint64) << 32) | b.to(tl.uint64)) >> 11
+    second = ((c.to(tl.uint64) << 32) | d.to(tl.uint64)) >> 11
+    u = tl.reshape(tl.join(first, second), (BLOCK,)).to(tl.float64) * (1.0 / 9007199254740992.0)
+    spread = 9.0 * tl.sqrt(rate) + 10.0
+    k = tl.maximum(tl.floor(rate - spread), 0.0)
+    safe = tl.maximum(k, 1.0)
+    inverse = 1.0 / safe
+    tail = inverse * (1.0 / 12 - inverse * inverse * (1.0 / 360 - inverse * inverse * (1.0 / 1260)))
+    stirling = safe * tl.log(rate / safe) + safe - rate - 0.5 * tl.log(6.283185307179586 * safe) - tail
+    p = tl.exp(tl.where(k == 0, -rate, stirling))
+    below = p
+    steps = tl.max(2.0 * spread, 0).to(tl.int32) + 1
+    for _ in range(steps):
+        more = (below <= u) & (p > 0)
+        k += more.to(tl.float64)
+        p = tl.where(more, p * (rate / k), p)
+        below = tl.where(more, below + p, below)
+    tl.store(OUT + index, k.to(OUT.dtype.element_ty), mask=index < n)
+
+
+@triton.jit
+def _running(P, row, start, K, carry, KB: tl.constexpr):
+    """For KB categories from `start`: where they are in `row`, their weights, and sums of all weights up to each."""
+    k = start + tl.arange(0, KB)
+    p = tl.load(P + row * K + k, mask=k < K, other=0.0)
+    return k, p, carry + tl.cumsum(p, 0)
+
+
+@triton.jit
+def _choose(P, U, OUT, K, draws, blocks, BLOCK: tl.constexpr, KB: tl.constexpr):
+    """out[r, i] = the first category of row r whose running sum of weights exceeds u[r, i] times their total.
+
+    Shapes  p [R, K], u and out [R, draws], contiguous.
+    Grid    one program per row and BLOCK of its draws.
+    Bytes   read p and u, write out once. Each program goes over its row of p twice, in the same order of sums.
+    """
+    pid = tl.program_id(0).to(tl.int64)
+    row, i = pid // blocks, (pid % blocks) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros((), P.dtype.element_ty)
+    last = tl.zeros((), tl.int64)
+    for start in range(0, K, KB):
+        k, p, sums = _running(P, row, start, K, total, KB)
+        total = tl.max(sums, 0)
+        last = tl.maximum(last, tl.max(tl.where(p > 0, k, 0), 0).to(tl.int64))
+    target = tl.load(U + row * draws + i, mask=i < draws, other=0.0) * total
+    chosen = tl.zeros((BLOCK,), tl.int64)
+    carry = tl.zeros((), P.dtype.element_ty)
+    for start in range(0, K, KB):
+        k, p, sums = _running(P, row, start, K, carry, KB)
+        passed = (sums[None, :] <= target[:, None]) & (k < K)[None, :]
+        chosen += tl.sum(passed.to(tl.int64), 1)
+        carry = tl.max(sums, 0)
+    tl.store(OUT + row * draws + i, tl.minimum(chosen, last), mask=i < draws)
+
+
 def uniform(
     shape: Sequence[int], low: float, high: float, dtype: dtype, device: Device | None, seed: int, stream: int
 ) -> Array:
@@ -108,6 +196,46 @@ def integers(
 ) -> Array:
     """Independent integers in low .. high-1."""
     return _draw(_integers, shape, dtype, device, seed, stream, low, high - low)
+
+
+def transformed(
+    f: Any, shape: Sequence[int], dtype: dtype, device: Device | None, seed: int, stream: int, *parameters: float
+) -> Array:
+    """Formula `f` of an independent uniform for each element, with the parameters; halves are rounded once."""
+    compute = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
+    drawn = uniform(shape, 0.0, 1.0, compute, device, seed, stream)
+    return map(f, drawn, *parameters, dtype=dtype, compute=compute)
+
+
+def poisson(rate: Array, seed: int, stream: int) -> Array:
+    """Independent counts of what happens `rate` times on average; a contiguous array of the same dtype."""
+    rate, out = contiguous(rate), empty(rate.shape, rate.dtype, rate.device)
+    config = tile("random", least=4, BLOCK=rate.size)
+    grid = cdiv(rate.size, config["BLOCK"])
+    launch(_poisson, grid, rate, out, rate.size, seed, stream, bytes=footprint(rate, out), **config)
+    return out
+
+
+def choose(weights: Array, uniforms: Array) -> Array:
+    """For rows of weights [R, K] and of uniforms [R, N] on [0, 1): which category each uniform falls on, int64."""
+    (rows, categories), draws = weights.shape, uniforms.shape[1]
+    out = empty((rows, draws), dtypes.int64, weights.device)
+    config = tile("choose", BLOCK=draws, KB=categories)
+    blocks = cdiv(draws, config["BLOCK"])
+    launch(
+        _choose,
+        rows * blocks,
+        contiguous(weights),
+        contiguous(uniforms),
+        out,
+        categories,
+        draws,
+        blocks,
+        flops=rows * draws * categories,
+        bytes=footprint(weights, uniforms, out),
+        **config,
+    )
+    return out
 
 
 def _draw(

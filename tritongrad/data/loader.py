@@ -164,7 +164,7 @@ class DataLoader(Generic[T]):
         if (own is None) != (state["generator"] is None):
             raise ValueError("DataLoader: the state is of a loader with a generator of its own, or this one has one")
         if own is not None:
-            own.set_state(Tensor(from_host(np.array(state["generator"], np.int64))))
+            own.set_state(Tensor(from_host(np.array(state["generator"], np.uint8))))
         self._resumed = None if state["seed"] is None else (state["seed"], state["position"])
         self._seed, self._position = None, 0
 

@@ -1,0 +1,196 @@
+"""Ranges, grids and tables of indices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tritongrad.ops.creation import leaf
+from tritongrad.ops.joining import stack
+from tritongrad.ops.views import expand, permute, reshape
+from tritongrad.tensor import Tensor, as_device, get_default_dtype
+from tritongrad_kernels import dtypes, elementwise, formulas, transcendental
+from tritongrad_kernels.array import Array, from_host
+from tritongrad_kernels.dtypes import dtype
+from tritongrad_kernels.memory import Device
+
+
+def _number(value: Any) -> Any:
+    """A Python number from itself or a tensor of one element."""
+    value = value.item() if isinstance(value, Tensor | np.generic) else value
+    if isinstance(value, complex):
+        raise TypeError("complex numbers are not supported")
+    return value
+
+
+def arange(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """start, start + step, ... before end; `arange(end)` starts at 0. int64 unless one of the three is a float.
+
+    Integers are exact; floats are start + i step in float64, rounded once.
+    """
+    start, end, step = _number(start), _number(end), _number(step)
+    if end is None:
+        start, end = 0, start
+    if not all(math.isfinite(v) for v in (start, end, step)):
+        raise RuntimeError(f"arange: no finite range leads from {start} to {end} by steps of {step}")
+    kind = dtype or (get_default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else dtypes.int64)
+    if kind is dtypes.bool_:
+        raise NotImplementedError("arange: not defined for bool")
+    if not kind.is_floating_point:  # as torch: the three are cut to integers before anything is counted
+        start, end, step = int(start), int(end), int(step)
+    if step == 0 or (end - start) * step < 0:
+        raise RuntimeError(f"arange: from {start} to {end} there is no way by steps of {step}")
+    n = (
+        -((start - end) // step)
+        if isinstance(step, int) and not kind.is_floating_point
+        else math.ceil((end - start) / step)
+    )
+    compute = dtypes.float64 if kind.is_floating_point else dtypes.int64
+    return leaf(_ramp(n, step, start, kind, compute, as_device(device)), requires_grad)
+
+
+def _ramp(n: int, step: Any, start: Any, kind: dtype, compute: dtype, device: Device | None) -> Array:
+    """start + i step for i in 0 .. n-1."""
+    steps = elementwise.iota(n, device)
+    if not kind.is_floating_point and compute is dtypes.int64:  # exact whatever the size of a scalar argument
+        step, start = (from_host(np.array(v, np.int64), device) for v in (step, start))
+    return elementwise.map(formulas._multiply_add, steps, step, start, dtype=kind, compute=compute)
+
+
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` evenly spaced numbers from start to end, both included, counted from the nearer end."""
+    array = _spaced("linspace", _number(start), _number(end), steps, as_device(device))
+    return leaf(elementwise.cast(array, dtype or get_default_dtype()), requires_grad)
+
+
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` powers of `base`, their exponents evenly spaced from start to end."""
+    exponents = _spaced("logspace", _number(start), _number(end), steps, as_device(device))
+    powers = elementwise.map(transcendental._pow_float, float(base), exponents, dtype=dtypes.float64)
+    if dtype is not None and not dtype.is_floating_point:  # a power a rounding below an integer is that integer
+        powers = elementwise.map(formulas._floor, elementwise.map(formulas._multiply_add, powers, 1 + 2.0**-46, 0.0))
+    return leaf(elementwise.cast(powers, dtype or get_default_dtype()), requires_grad)
+
+
+def _spaced(name: str, start: float, end: float, steps: int, device: Device | None) -> Array:
+    """In float64; the second half is counted back from the end, so that the end is met exactly."""
+    if steps < 0:
+        raise RuntimeError(f"{name}: the number of steps must not be negative, got {steps}")
+    gap, near = (end - start) / (steps - 1) if steps > 1 else 0.0, (steps + 1) // 2
+    whole = _ramp(steps, gap, float(start), dtypes.float64, dtypes.float64, device)
+    if steps > 1:
+        count = steps - near
+        last = end - gap * (count - 1)
+        elementwise.copy_into(
+            _ramp(count, gap, float(last), dtypes.float64, dtypes.float64, device), whole.slice(0, near, steps)
+        )
+    return whole
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The n x m matrix with ones on its diagonal."""
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise RuntimeError(f"eye: extents must not be negative, got {n} and {m}")
+    place = as_device(device)
+    rows, columns = elementwise.iota(n, place).unsqueeze(1), elementwise.iota(m, place).unsqueeze(0)
+    kind = dtype or get_default_dtype()
+    return leaf(elementwise.map(formulas._eq, rows, columns, dtype=kind, compute=dtypes.int64), requires_grad)
+
+
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
+    """Vectors (or numbers) expanded to one common grid, the k-th along axis k.
+
+    `indexing="xy"` swaps the first two axes, as pictures are drawn; "ij", the default, does not.
+    """
+    given = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else list(tensors)
+    if indexing not in (None, "ij", "xy"):
+        raise RuntimeError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+    if not given:
+        raise RuntimeError("meshgrid: expected at least one tensor")
+    if any(t.ndim > 1 for t in given):
+        raise RuntimeError(f"meshgrid: expected vectors or numbers, got shapes {[list(t.shape) for t in given]}")
+    if any(t.dtype is not given[0].dtype for t in given):
+        raise RuntimeError(f"meshgrid: expected one dtype, got {', '.join(t.dtype.name for t in given)}")
+    shape = [t.numel() for t in given]
+    grids = [
+        expand(reshape(t, [-1 if a == k else 1 for a in range(len(given))] if t.numel() else _at(k, len(given))), shape)
+        for k, t in enumerate(given)
+    ]
+    if indexing == "xy" and len(grids) > 1:
+        grids = [permute(g, (1, 0, *range(2, g.ndim))) for g in grids]
+    return tuple(grids)
+
+
+def _at(axis: int, ndim: int) -> list[int]:
+    return [0 if a == axis else 1 for a in range(ndim)]
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """Every choice of one element from each vector, a row each; the last vector changes fastest."""
+    if any(t.ndim != 1 for t in tensors):
+        raise RuntimeError(f"cartesian_prod: expected vectors, got shapes {[list(t.shape) for t in tensors]}")
+    if len(tensors) == 1:
+        return tensors[0]
+    grids = meshgrid(*tensors, indexing="ij")
+    return stack([reshape(g, math.prod(g.array.shape)) for g in grids], 1)
+
+
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: dtype | None = None, layout: Any = None, device: Any = None
+) -> Tensor:
+    """[2, N]: rows and columns of the lower triangle, up to diagonal `offset`, row by row. Made on the host."""
+    return _indices("tril_indices", np.tri(max(row, 0), max(col, 0), offset, bool), row, col, dtype, device)
+
+
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: dtype | None = None, layout: Any = None, device: Any = None
+) -> Tensor:
+    """[2, N]: rows and columns of the upper triangle, from the diagonal `offset` on, row by row. Made on the host."""
+    return _indices("triu_indices", ~np.tri(max(row, 0), max(col, 0), offset - 1, bool), row, col, dtype, device)
+
+
+def _indices(name: str, chosen: np.ndarray, row: int, col: int, kind: dtype | None, device: Any) -> Tensor:
+    if row < 0 or col < 0:
+        raise RuntimeError(f"{name}: extents must not be negative, got {row} and {col}")
+    found = np.stack(np.nonzero(chosen)).astype((kind or dtypes.int64).numpy)
+    return Tensor(from_host(found, as_device(device)))
