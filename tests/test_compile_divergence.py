@@ -33,7 +33,7 @@ REFUSED = [
     ("_lambda", "Lambda", "f = lambda a: a + 1  # noqa: E731"),
     ("_missing_import", "np is not defined", "tl.store(X, np.pi)  # noqa: F821"),
 ]  # fmt: skip
-LEGAL_FROM = {"_short_dot": (3, 9)}  # float32 products of 8 elements
+LEGAL_FROM = {"_short_dot": (3, 8)}  # float32 products of 8 elements
 
 
 @pytest.fixture(scope="module")
