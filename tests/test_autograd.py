@@ -357,3 +357,257 @@ def test_grad_fn_and_its_inputs() -> None:
     ((node, _),) = y.grad_fn.next_functions
     assert "exp" in repr(node) and node.next_functions[0][0] is x
     assert x.is_leaf and not y.is_leaf
+
+
+# ------------------------------------------------------------------------------------------- modes, hooks, functions
+
+
+def test_inference_mode_knows_itself_and_nests() -> None:
+    assert not tg.is_inference_mode_enabled()
+    with tg.inference_mode():
+        assert tg.is_inference_mode_enabled() and not tg.is_grad_enabled()
+        with tg.inference_mode(False):
+            assert not tg.is_inference_mode_enabled() and tg.is_grad_enabled()
+        assert tg.is_inference_mode_enabled()
+
+    @tg.inference_mode()
+    def inside() -> tuple:
+        return tg.is_inference_mode_enabled(), tg.is_grad_enabled()
+
+    assert inside() == (True, False) and not tg.is_inference_mode_enabled()
+
+
+def test_set_grad_enabled_in_its_three_forms() -> None:
+    tg.set_grad_enabled(False)
+    assert not tg.is_grad_enabled()
+    tg.set_grad_enabled(True)
+    with tg.set_grad_enabled(False):
+        assert not tg.is_grad_enabled()
+    assert tg.is_grad_enabled()
+
+    @tg.set_grad_enabled(False)
+    def inside() -> bool:
+        return tg.is_grad_enabled()
+
+    assert tg.is_grad_enabled() and not inside() and tg.is_grad_enabled()
+
+
+def test_hooks_after_accumulation() -> None:
+    x = leaf(1.0, 2.0)
+    seen = []
+    hook = x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad.tolist()))
+    for _ in range(2):
+        (x * 3).sum().backward()
+    hook.remove()
+    (x * 3).sum().backward()
+    assert seen == [[3.0, 3.0], [6.0, 6.0]] and x.grad.tolist() == [9.0, 9.0]
+    with pytest.raises(RuntimeError, match="cannot be registered on non-leaf tensors"):
+        (x * 2).register_post_accumulate_grad_hook(print)
+    with pytest.raises(RuntimeError, match="doesn't require gradient"):
+        tg.ones(2).register_post_accumulate_grad_hook(print)
+
+
+def test_retained_gradients() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    y.retain_grad()
+    y.retain_grad()  # once is enough
+    (y * y).sum().backward()
+    assert y.retains_grad and y.grad.tolist() == [6.0, 12.0] and not x.retains_grad
+    with pytest.raises(RuntimeError, match="can't retain_grad on Tensor that has requires_grad=False"):
+        tg.ones(2).retain_grad()
+    gc.disable()
+    try:
+        z = x * 2
+        z.retain_grad()
+        memory = weakref.ref(z.array.memory)
+        del z
+        assert memory() is None
+    finally:
+        gc.enable()
+
+
+def test_what_grad_does_not_offer_is_refused() -> None:
+    x = leaf(1.0)
+    with pytest.raises(RuntimeError, match="is_grads_batched is not supported"):
+        grad(x * 2, x, is_grads_batched=True)
+    with pytest.raises(RuntimeError, match="only_inputs=False is not supported"):
+        grad(x * 2, x, only_inputs=False)
+
+
+class Exponential(Function):
+    """The newer form: forward without ctx."""
+
+    @staticmethod
+    def forward(x):
+        return x.exp()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (y,) = ctx.saved_tensors
+        return dy * y
+
+
+class Doubled(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        return x.mul_(2)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy * 2
+
+
+class Pair(Function):
+    @staticmethod
+    def forward(ctx, x, materialize):
+        ctx.set_materialize_grads(materialize)
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx, a, b):
+        Pair.seen = [None if g is None else g.tolist() for g in (a, b)]
+        return (a if a is not None else 0 * b) * 2 + (0 if b is None else b * 3), None, None
+
+
+class Once(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @tg.autograd.function.once_differentiable
+    def backward(ctx, dy):
+        assert not tg.is_grad_enabled()
+        (x,) = ctx.saved_tensors
+        return dy * 2 * x
+
+
+def test_a_function_with_setup_context() -> None:
+    assert gradcheck(Exponential.apply, tg.tensor([0.5, -1.0], dtype=tg.float64, requires_grad=True))
+
+
+def test_a_function_that_writes_to_its_input() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    before = y[0]
+    z = Doubled.apply(y)
+    assert z is y and y.tolist() == [6.0, 12.0]
+    (y.sum() + before).backward()
+    assert x.grad.tolist() == [12.0, 6.0]  # views follow
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        Doubled.apply(x)
+    with pytest.raises(RuntimeError, match="forward wrote to a view"):
+        Doubled.apply((x * 1)[:1])
+
+
+def test_gradients_of_outputs_nobody_used() -> None:
+    x = leaf(1.0)
+    Pair.apply(x, True)[0].sum().backward()
+    assert Pair.seen == [[1.0], [0.0]]
+    Pair.apply(x, False)[0].sum().backward()
+    assert Pair.seen == [[1.0], None] and x.grad.tolist() == [4.0]
+
+
+def test_once_differentiable() -> None:
+    x = leaf(3.0)
+    y = Once.apply(x)
+    (g,) = grad((y * y).sum(), x, create_graph=True)
+    assert g.tolist() == [108.0]
+    with pytest.raises(RuntimeError, match="marked with @once_differentiable"):
+        (g + x).sum().backward()
+
+
+def test_a_function_holds_no_output() -> None:
+    gc.disable()
+    try:
+        x = leaf(1.0, 2.0)
+        kept, dropped = Pair.apply(x, True)
+        memory = weakref.ref(dropped.array.memory)
+        del dropped
+        assert memory() is None and kept.requires_grad
+    finally:
+        gc.enable()
+
+
+def test_anomaly_mode_names_the_line() -> None:
+    x = leaf(-1.0)
+    with tg.autograd.detect_anomaly():
+        y = x.sqrt().sum()  # the gradient of this is NaN
+        with pytest.raises(
+            RuntimeError, match=r"'sqrtBackward' returned nan values in its 0th output; .*test_autograd"
+        ):
+            y.backward()
+    assert x.grad is None or x.grad.isnan().all()
+    with tg.autograd.set_detect_anomaly(True, check_nan=False):
+        z = x * x
+        x.data.mul_(2)
+        with pytest.raises(RuntimeError, match=r"saved by mul is at version 1.* recorded at .*: z = x \* x$"):
+            z.sum().backward()
+    assert not tg.autograd.is_anomaly_enabled()
+
+
+def test_anomaly_mode_notes_where_a_failing_function_was_called() -> None:
+    class Fails(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, dy):
+            raise ValueError("no gradient today")
+
+    with tg.autograd.detect_anomaly():
+        y = Fails.apply(leaf(1.0))
+    with pytest.raises(ValueError, match="no gradient today") as caught:
+        y.sum().backward()
+    assert any("y = Fails.apply(leaf(1.0))" in note for note in caught.value.__notes__)
+
+
+# ------------------------------------------------------------------------------------------------------ functional
+
+
+def test_jacobians_and_hessians_are_torchs() -> None:
+    torch = pytest.importorskip("torch")
+
+    def f(x, y):
+        return (x * x).sum() * y, x[0] * y.sum()
+
+    def scalar(x, y):
+        return (x * x * x).sum() * y.sum() + (y * y).sum()
+
+    def run(m) -> list:
+        x, y = m.tensor([0.5, -1.0, 2.0], dtype=m.float64), m.tensor([1.5, 3.0], dtype=m.float64)
+        F = m.autograd.functional
+        v = m.tensor([1.0, 2.0, 3.0], dtype=m.float64), m.tensor([0.5, -1.0], dtype=m.float64)
+        w = m.tensor([2.0, -3.0], dtype=m.float64), m.tensor(0.5, dtype=m.float64)
+        found = [
+            *(part for row in F.jacobian(f, (x, y)) for part in row),
+            *(part for row in F.hessian(scalar, (x, y)) for part in row),
+            *F.vjp(f, (x, y), w)[1],
+            *F.jvp(f, (x, y), v)[1],
+            *F.vhp(scalar, (x, y), v)[1],
+            *F.hvp(scalar, (x, y), v)[1],
+            F.jacobian(lambda t: t.exp(), x),
+            F.vjp(lambda t: t.sum(), x)[1],
+        ]
+        return [t.tolist() for t in found]
+
+    for ours, theirs in zip(run(tg), run(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_a_jacobian_that_is_differentiated_and_one_that_must_not_be_zero() -> None:
+    x = tg.tensor([0.5, -1.0], dtype=tg.float64, requires_grad=True)
+    jacobian = tg.autograd.functional.jacobian(lambda t: t * t * t, x, create_graph=True)
+    (g,) = grad(jacobian.sum(), x)
+    np.testing.assert_allclose(g.tolist(), [3.0, -6.0])
+    assert tg.autograd.functional.jacobian(lambda t: tg.ones(2), x).tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(RuntimeError, match="strict"):
+        tg.autograd.functional.jacobian(lambda t: tg.ones(2), x, strict=True)

@@ -48,8 +48,8 @@ class View:
         base = self.base
         if not self.recorded:
             raise RuntimeError(
-                f"{node.name}: a view was created in no_grad mode and is being modified inplace with grad mode enabled; "
-                f"clone() the view of shape {list(x.shape)} first"
+                f"{node.name}: a view was created in no_grad mode and is being modified inplace with grad mode "
+                f"enabled; clone() the view of shape {list(x.shape)} first"
             )
         if base.requires_grad and base.is_leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")

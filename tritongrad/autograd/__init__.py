@@ -3,8 +3,14 @@
 Everything here works on anything that has a Tensor's attributes; `tensor.py` builds on it, not the other way round.
 """
 
+from tritongrad.autograd import functional as functional
+from tritongrad.autograd.anomaly import (
+    detect_anomaly as detect_anomaly,
+    is_anomaly_enabled as is_anomaly_enabled,
+    set_detect_anomaly as set_detect_anomaly,
+)
 from tritongrad.autograd.backward import backward as backward, grad as grad
-from tritongrad.autograd.function import Function as Function
+from tritongrad.autograd.function import Function as Function, once_differentiable as once_differentiable
 from tritongrad.autograd.gradcheck import gradcheck as gradcheck, gradgradcheck as gradgradcheck
 from tritongrad.autograd.graph import (
     Edge as Edge,
@@ -20,6 +26,8 @@ from tritongrad.autograd.mode import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
     is_grad_enabled as is_grad_enabled,
+    is_inference_mode_enabled as is_inference_mode_enabled,
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+from tritongrad.autograd.variable import Variable as Variable

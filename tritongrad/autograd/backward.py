@@ -31,7 +31,9 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple:
     """The gradients of the sum of `outputs` for `inputs`, touching no `.grad`.
@@ -39,6 +41,10 @@ def grad(
     With `create_graph` they can be differentiated again. An input that `outputs` do not depend on is an error unless
     `allow_unused` (None in its place) or `materialize_grads` (zeros).
     """
+    if is_grads_batched:
+        raise RuntimeError("grad: is_grads_batched is not supported; call grad once for each gradient")
+    if not only_inputs:
+        raise RuntimeError("grad: only_inputs=False is not supported; use backward() to accumulate into .grad")
     roots, gradients = _roots(outputs, grad_outputs)
     wanted = as_list(inputs)
     for t in wanted:
@@ -186,9 +192,12 @@ def _arrive(tensor: Any, g: Any, inputs: list | None, found: dict | None, create
                 g, shared = changed, True
     if found is not None:
         found[id(tensor)] = g if id(tensor) not in found else found[id(tensor)] + g
-    elif tensor.grad is None:
+        return
+    if tensor.grad is None:
         tensor.grad = g if create else g.own(tensor, shared)
     elif create:
         tensor.grad = tensor.grad + g
     else:
         tensor.grad.add_(g)
+    for hook in tensor.after_accumulation:
+        hook(tensor)

@@ -65,7 +65,7 @@ def _differences(function: Callable, inputs: list, k: int, o: int, eps: float) -
             at = [t.detach() for t in inputs]
             at[k] = inputs[k].from_numpy_like(moved)
             with no_grad():
-                sides.append(as_list(function(*at))[o].numpy().reshape(-1).copy())
+                sides.append(as_list(function(*at))[o].detach().numpy().reshape(-1).copy())
         columns.append((sides[0] - sides[1]) / (2 * eps))
     return np.array(columns).reshape(base.size, -1).T
 

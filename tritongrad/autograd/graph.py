@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tritongrad.autograd import anomaly
 from tritongrad.autograd.mode import is_grad_enabled
 from tritongrad_kernels.array import Array
 
@@ -28,9 +29,22 @@ class Node:
     output    the Array this operation gave, kept only if a gradient asks for it.
     saved     arrays the gradient needs, with their versions at the time.
     sequence  larger than that of every node this one depends on.
+    line      in anomaly mode, the line of the program that called the operation.
     """
 
-    __slots__ = ("__weakref__", "function", "hooks", "inputs", "like", "name", "output", "outputs", "saved", "sequence")
+    __slots__ = (
+        "__weakref__",
+        "function",
+        "hooks",
+        "inputs",
+        "like",
+        "line",
+        "name",
+        "output",
+        "outputs",
+        "saved",
+        "sequence",
+    )
 
     def __init__(self, name: str, inputs: Sequence[Any], function: Any, outputs: int = 1) -> None:
         self.name = name
@@ -42,6 +56,7 @@ class Node:
         self.hooks: dict[int, list[Callable]] = {}
         self.saved: list[tuple[Array, int]] = []
         self.sequence = next(_sequence)
+        self.line = anomaly.calling_line()
 
     def __repr__(self) -> str:
         return f"<{self.name}Backward>"
@@ -72,20 +87,31 @@ class Node:
                 raise RuntimeError(
                     f"one of the variables needed for gradient computation has been modified by an inplace operation: "
                     f"a {array.dtype.name} tensor of shape {list(array.shape)} saved by {self.name} is at version "
-                    f"{array.memory.version}; expected version {version} instead"
+                    f"{array.memory.version}; expected version {version} instead" + self._recorded()
                 )
-        if isinstance(self.function, list):
-            dy = gradients[0]
-            results = [
-                None if not want else f(dy, dy.result_of(self)) if takes_result(f) else f(dy)
-                for f, want in zip(self.function, wanted, strict=True)
-            ]
-        else:
-            results = self.function(gradients, wanted)
+        try:
+            results = self._results(gradients, wanted)
+        except Exception as error:
+            if self.line:
+                error.add_note(f"the operation was{self._recorded()}")
+            raise
+        anomaly.check(self.name, self.line, results)
         return [
             g if g is None or like is None or not want else g.fitted(*like, self.name)
             for g, want, like in zip(results, wanted, self.like, strict=True)
         ]
+
+    def _results(self, gradients: Gradients, wanted: list[bool]) -> Gradients:
+        if not isinstance(self.function, list):
+            return self.function(gradients, wanted)
+        dy = gradients[0]
+        return [
+            None if not want else f(dy, dy.result_of(self)) if takes_result(f) else f(dy)
+            for f, want in zip(self.function, wanted, strict=True)
+        ]
+
+    def _recorded(self) -> str:
+        return f" recorded at {self.line}" if self.line else ""
 
     def free(self) -> None:
         self.function = self.output = None

@@ -10,6 +10,7 @@ from typing import Any
 
 class _Mode(threading.local):
     enabled = True
+    inference = False
 
 
 _mode = _Mode()
@@ -20,15 +21,24 @@ def is_grad_enabled() -> bool:
     return _mode.enabled
 
 
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside `inference_mode`."""
+    return _mode.inference
+
+
 class set_grad_enabled:
-    """Switch recording on or off: at once when called, and back on leaving when used with `with`."""
+    """Switch recording on or off: at once when called, and back on leaving when used with `with`; or a decorator."""
 
     def __init__(self, mode: bool) -> None:
-        self._before = _mode.enabled
-        _mode.enabled = bool(mode)
+        self._before, self.mode = _mode.enabled, bool(mode)
+        _mode.enabled = self.mode
+
+    def __call__(self, function: Callable) -> Callable:
+        _mode.enabled = self._before  # as a decorator it is about the function, not about what follows here
+        return (enable_grad if self.mode else no_grad)()(function)
 
     def __enter__(self) -> None:
-        pass
+        _mode.enabled = self.mode
 
     def __exit__(self, *exc: object) -> None:
         _mode.enabled = self._before
@@ -55,14 +65,16 @@ class _Recording:
         _mode.enabled = self._before.pop()
 
     def __call__(self, function: Callable) -> Callable:
-        mode = self.mode
-
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            with enable_grad() if mode else no_grad():
+            with self.fresh():
                 return function(*args, **kwargs)
 
         return inside
+
+    def fresh(self) -> _Recording:
+        """Another one like this, for another thread or a nested call."""
+        return type(self)()
 
 
 class no_grad(_Recording):
@@ -83,3 +95,16 @@ class inference_mode(_Recording):
     def __init__(self, mode: bool = True) -> None:
         super().__init__()
         self.mode = not mode
+        self._outer: list[bool] = []
+
+    def fresh(self) -> inference_mode:
+        return inference_mode(not self.mode)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._outer.append(_mode.inference)
+        _mode.inference = not self.mode
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.inference = self._outer.pop()
+        super().__exit__(*exc)
