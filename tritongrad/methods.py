@@ -17,7 +17,9 @@ class Attached:
 
     __slots__ = ()
 
+    H: Any
     T: Any
+    mH: Any
     mT: Any
 
     __add__: Method
@@ -38,6 +40,21 @@ class Attached:
     __rmod__: Method
     __pow__: Method
     __rpow__: Method
+    __ifloordiv__: Method
+    __imod__: Method
+    __ipow__: Method
+    __rand__: Method
+    __iand__: Method
+    __ror__: Method
+    __ior__: Method
+    __rxor__: Method
+    __ixor__: Method
+    __lshift__: Method
+    __rlshift__: Method
+    __ilshift__: Method
+    __rshift__: Method
+    __rrshift__: Method
+    __irshift__: Method
     __matmul__: Method
     __neg__: Method
     __pos__: Method
@@ -56,70 +73,227 @@ class Attached:
     __setitem__: Method
 
     abs: Method
+    abs_: Method
+    absolute: Method
+    absolute_: Method
+    acos: Method
+    acos_: Method
+    acosh: Method
+    acosh_: Method
     add: Method
     add_: Method
+    addcdiv: Method
+    addcdiv_: Method
+    addcmul: Method
+    addcmul_: Method
     addmm: Method
+    adjoint: Method
     all: Method
     allclose: Method
     amax: Method
     amin: Method
     any: Method
+    arccos: Method
+    arccos_: Method
+    arccosh: Method
+    arccosh_: Method
+    arcsin: Method
+    arcsin_: Method
+    arcsinh: Method
+    arcsinh_: Method
+    arctan: Method
+    arctan2: Method
+    arctan2_: Method
+    arctan_: Method
+    arctanh: Method
+    arctanh_: Method
     argmax: Method
     argmin: Method
+    argwhere: Method
+    as_strided: Method
+    asin: Method
+    asin_: Method
+    asinh: Method
+    asinh_: Method
+    atan: Method
+    atan2: Method
+    atan2_: Method
+    atan_: Method
+    atanh: Method
+    atanh_: Method
     bernoulli: Method
+    bernoulli_: Method
     bfloat16: Method
     bitwise_and: Method
+    bitwise_and_: Method
+    bitwise_left_shift: Method
+    bitwise_left_shift_: Method
     bitwise_not: Method
+    bitwise_not_: Method
     bitwise_or: Method
+    bitwise_or_: Method
+    bitwise_right_shift: Method
+    bitwise_right_shift_: Method
     bitwise_xor: Method
+    bitwise_xor_: Method
     bmm: Method
     bool: Method
     broadcast_to: Method
     byte: Method
+    cauchy_: Method
+    ceil: Method
+    ceil_: Method
     char: Method
     chunk: Method
     clamp: Method
     clamp_: Method
+    clamp_max: Method
+    clamp_max_: Method
+    clamp_min: Method
+    clamp_min_: Method
+    clip: Method
+    clip_: Method
     clone: Method
     contiguous: Method
     copy_: Method
+    copysign: Method
+    copysign_: Method
     cos: Method
+    cos_: Method
+    cosh: Method
+    cosh_: Method
     cpu: Method
     cuda: Method
+    deg2rad: Method
+    deg2rad_: Method
+    diag: Method
+    diag_embed: Method
+    diagonal: Method
+    digamma: Method
+    digamma_: Method
     div: Method
     div_: Method
+    divide: Method
+    divide_: Method
     dot: Method
     double: Method
+    dsplit: Method
     eq: Method
+    eq_: Method
     equal: Method
     erf: Method
+    erf_: Method
+    erfc: Method
+    erfc_: Method
+    erfinv: Method
+    erfinv_: Method
     exp: Method
+    exp2: Method
+    exp2_: Method
+    exp_: Method
     expand: Method
     expand_as: Method
+    expm1: Method
+    expm1_: Method
+    exponential_: Method
     fill_: Method
+    fix: Method
+    fix_: Method
     flatten: Method
     flip: Method
+    fliplr: Method
+    flipud: Method
     float: Method
+    float_power: Method
+    float_power_: Method
     floor: Method
+    floor_: Method
     floor_divide: Method
+    floor_divide_: Method
+    fmax: Method
+    fmin: Method
+    fmod: Method
+    fmod_: Method
+    frac: Method
+    frac_: Method
+    gather: Method
+    gcd: Method
+    gcd_: Method
     ge: Method
+    ge_: Method
+    geometric_: Method
+    greater: Method
+    greater_: Method
+    greater_equal: Method
+    greater_equal_: Method
     gt: Method
+    gt_: Method
     half: Method
+    hardshrink: Method
+    heaviside: Method
+    heaviside_: Method
+    hsplit: Method
+    hypot: Method
+    hypot_: Method
+    index_add: Method
+    index_add_: Method
+    index_copy: Method
+    index_copy_: Method
+    index_fill: Method
+    index_fill_: Method
+    index_put: Method
+    index_put_: Method
+    index_select: Method
     int: Method
     isclose: Method
     isfinite: Method
     isinf: Method
     isnan: Method
+    isneginf: Method
+    isposinf: Method
+    isreal: Method
+    lcm: Method
+    lcm_: Method
     le: Method
+    le_: Method
+    lerp: Method
+    lerp_: Method
+    less: Method
+    less_: Method
+    less_equal: Method
+    less_equal_: Method
+    lgamma: Method
+    lgamma_: Method
     log: Method
+    log10: Method
+    log10_: Method
+    log1p: Method
+    log1p_: Method
+    log2: Method
+    log2_: Method
+    log_: Method
+    log_normal_: Method
     log_softmax: Method
+    logaddexp: Method
+    logaddexp2: Method
     logical_and: Method
+    logical_and_: Method
     logical_not: Method
+    logical_not_: Method
     logical_or: Method
+    logical_or_: Method
     logical_xor: Method
+    logical_xor_: Method
+    logit: Method
+    logit_: Method
     long: Method
     lt: Method
+    lt_: Method
     masked_fill: Method
+    masked_fill_: Method
+    masked_scatter: Method
+    masked_scatter_: Method
+    masked_select: Method
     matmul: Method
     max: Method
     maximum: Method
@@ -127,48 +301,130 @@ class Attached:
     min: Method
     minimum: Method
     mm: Method
+    moveaxis: Method
+    movedim: Method
     mul: Method
     mul_: Method
+    multinomial: Method
+    multiply: Method
+    multiply_: Method
     mv: Method
+    nan_to_num: Method
+    nan_to_num_: Method
     narrow: Method
     ne: Method
+    ne_: Method
     neg: Method
+    neg_: Method
+    negative: Method
+    negative_: Method
+    new: Method
+    new_empty: Method
+    new_full: Method
     new_ones: Method
+    new_tensor: Method
     new_zeros: Method
+    nonzero: Method
     norm: Method
     normal_: Method
+    not_equal: Method
+    not_equal_: Method
     outer: Method
     permute: Method
+    polygamma: Method
+    polygamma_: Method
+    positive: Method
     pow: Method
+    pow_: Method
+    prelu: Method
+    put_: Method
+    rad2deg: Method
+    rad2deg_: Method
+    random_: Method
+    ravel: Method
+    reciprocal: Method
+    reciprocal_: Method
     relu: Method
     relu_: Method
     remainder: Method
+    remainder_: Method
+    repeat: Method
+    repeat_interleave: Method
     reshape: Method
+    reshape_as: Method
+    roll: Method
+    rot90: Method
+    round: Method
+    round_: Method
     rsqrt: Method
+    rsqrt_: Method
+    scatter: Method
+    scatter_: Method
+    scatter_add: Method
+    scatter_add_: Method
     select: Method
+    sgn: Method
+    sgn_: Method
     short: Method
     sigmoid: Method
+    sigmoid_: Method
     sign: Method
+    sign_: Method
+    signbit: Method
     sin: Method
+    sin_: Method
+    sinc: Method
+    sinc_: Method
+    sinh: Method
+    sinh_: Method
     softmax: Method
     split: Method
+    split_with_sizes: Method
     sqrt: Method
+    sqrt_: Method
     square: Method
+    square_: Method
     squeeze: Method
     std: Method
     sub: Method
     sub_: Method
+    subtract: Method
+    subtract_: Method
     sum: Method
     sum_to_size: Method
+    swapaxes: Method
+    swapdims: Method
     t: Method
+    take: Method
+    take_along_dim: Method
+    tan: Method
+    tan_: Method
     tanh: Method
+    tanh_: Method
+    tensor_split: Method
+    tile: Method
     to: Method
     transpose: Method
+    tril: Method
+    tril_: Method
+    triu: Method
+    triu_: Method
+    true_divide: Method
+    true_divide_: Method
+    trunc: Method
+    trunc_: Method
+    type: Method
     type_as: Method
     unbind: Method
+    unflatten: Method
+    unfold: Method
     uniform_: Method
     unsqueeze: Method
     var: Method
     view: Method
     view_as: Method
+    vsplit: Method
+    where: Method
+    xlogy: Method
+    xlogy_: Method
     zero_: Method

@@ -35,10 +35,30 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BLOCK=1 << 18),
         "sm_80": dict(BLOCK=1024, num_warps=4),
     },
+    # Draws x categories.
+    "choose": {
+        "interpret": dict(BLOCK=1 << 9, KB=1 << 11),
+        "sm_80": dict(BLOCK=16, KB=256, num_warps=4),
+    },
     # Kept elements x reduced elements; CHUNK bounds how much of the reduced extent one program folds.
     "reduce": {
         "interpret": dict(KEEP=1 << 9, FOLD=1 << 11, CHUNK=1 << 20, LEAST=1),
         "sm_80": dict(KEEP=32, FOLD=128, CHUNK=8192, LEAST=1024, num_warps=4),
+    },
+    # Rows x elements of a row that one program scans.
+    "scan": {
+        "interpret": dict(KEEP=4, SPAN=1 << 16, LEAST=1 << 18),
+        "sm_80": dict(KEEP=4, SPAN=1024, LEAST=1024, num_warps=4),
+    },
+    # Rows of at most N keys, of which STEP at a time are compared with all.
+    "order": {
+        "interpret": dict(KEEP=16, N=256, STEP=256, LEAST=1 << 20),
+        "sm_80": dict(KEEP=1, N=256, STEP=16, LEAST=4096, num_warps=4),
+    },
+    # Rows x keys; a program holds 16 counters for each key.
+    "radix": {
+        "interpret": dict(KEEP=1, SPAN=1 << 14, LEAST=1 << 14),
+        "sm_80": dict(KEEP=1, SPAN=512, LEAST=512, num_warps=4),
     },
     "matmul": {
         "interpret": dict(BM=1024, BN=1024, BK=1024, SPLIT=1 << 20),
@@ -46,6 +66,10 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_80 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
         "sm_90": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
         "sm_90 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
+    },
+    "matmul_integers": {
+        "interpret": dict(BM=64, BN=64, BK=64),
+        "sm_80": dict(BM=16, BN=16, BK=8, num_warps=4),
     },
     # Output channels x output pixels x input channels. Pointer convolutions with a kernel window stay at 4 warps:
     # eight are reported to miscompile (pytorch issue 173068).
@@ -75,6 +99,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     "norm": {
         "interpret": dict(BM=1 << 11, BC=1 << 9, CHUNK=1 << 20),
         "sm_80": dict(BM=32, BC=64, CHUNK=1024, num_warps=4),
+    },
+    # Keys x the elements of a row each names.
+    "rows": {
+        "interpret": dict(KEYS=1 << 9, REST=1 << 9, LEAST=1 << 18),
+        "sm_80": dict(KEYS=1, REST=256, LEAST=256, num_warps=4),
     },
     # Output pixels x channels.
     "pool": {

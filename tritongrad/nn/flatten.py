@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tritongrad.nn.module import Module
-from tritongrad.ops.movement import flatten
+from tritongrad.ops.views import flatten
 from tritongrad.tensor import Tensor
 
 

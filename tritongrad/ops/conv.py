@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tritongrad.ops.movement import reshape
 from tritongrad.ops.reduce import sum
+from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import conv as kernel
 from tritongrad_kernels.conv import Pair

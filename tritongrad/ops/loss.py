@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops import elementwise as ew
-from tritongrad.ops.movement import permute, reshape
 from tritongrad.ops.reduce import mean, sum
 from tritongrad.ops.softmax import log_softmax
+from tritongrad.ops.views import permute, reshape
 from tritongrad.tensor import Tensor, differentiable, record
 from tritongrad_kernels import dtypes, elementwise, index, loss as kernel
 

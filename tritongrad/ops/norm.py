@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops import elementwise as ew
-from tritongrad.ops.movement import reshape
 from tritongrad.ops.reduce import mean as mean_of
+from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, differentiable, record_joint
 from tritongrad_kernels import dtypes, elementwise, formulas, norm as kernel
 from tritongrad_kernels.array import Array, channels_last_strides

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad.ops.conv import pair
-from tritongrad.ops.movement import reshape
 from tritongrad.ops.reduce import mean
+from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import pool as kernel
 from tritongrad_kernels.array import Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad.ops import elementwise as ew
-from tritongrad.ops.movement import expand, reshape
+from tritongrad.ops.views import expand, reshape
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise as kernel_map, reduce as kernel
 from tritongrad_kernels.dtypes import dtype

@@ -6,8 +6,8 @@ from typing import Any
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops import elementwise as ew
-from tritongrad.ops.movement import reshape, transpose
 from tritongrad.ops.reduce import sum
+from tritongrad.ops.views import reshape, transpose
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import elementwise, softmax as kernel
 from tritongrad_kernels.dtypes import dtype

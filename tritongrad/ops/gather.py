@@ -1,0 +1,349 @@
+"""Elements and slices named by index tensors: gathered, scattered, added up.
+
+Where several values go to one place, sums are taken in the order of the index, first to last, and of values that
+overwrite each other the last stays: results are the same bits on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tritongrad.ops.comparison import where
+from tritongrad.ops.layout import to_same_device
+from tritongrad.ops.rows import add, pick, put, spread, write
+from tritongrad.ops.slicing import erase, narrow
+from tritongrad.ops.views import expand, movedim, ravel, reshape, unsqueeze
+from tritongrad.tensor import Tensor, record
+from tritongrad_kernels import dtypes, elementwise, formulas, gather as kernel, index as indices
+from tritongrad_kernels.array import contiguous_strides
+from tritongrad_kernels.gather import Keys
+
+_INDEX = (dtypes.int64, dtypes.int32)
+
+# -------------------------------------------------------------------------------------- one position for each element
+
+
+def _require_index(name: str, index: Tensor) -> None:
+    if not isinstance(index, Tensor) or index.dtype not in _INDEX:
+        found = index.dtype.name if isinstance(index, Tensor) else type(index).__name__
+        raise RuntimeError(f"{name}: expected an int64 or int32 tensor as index, got {found}")
+
+
+def _out_of_bounds(axis: int, extent: int, kind: type[Exception] = RuntimeError) -> Callable[[int], Exception]:
+    return lambda i: kind(f"index {i} is out of bounds for dimension {axis} with size {extent}")
+
+
+def _along(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Keys]:
+    """x with at least one axis, and, as flat positions in it, [.., index[.., i, ..], ..] for every element."""
+    _require_index(name, index)
+    axis = x.axis(dim)
+    x, index = (t if t.ndim else reshape(t, 1) for t in (x, to_same_device(index, x)))
+    if x.ndim != index.ndim and index.numel():
+        raise RuntimeError(
+            f"{name}: the index must have as many dimensions as the tensor, got {list(index.shape)} for {list(x.shape)}"
+        )
+    if index.numel() and any(m > n for a, (m, n) in enumerate(zip(index.shape, x.shape, strict=True)) if a != axis):
+        raise RuntimeError(
+            f"{name}: the index {list(index.shape)} exceeds the tensor {list(x.shape)} apart from dimension {axis}"
+        )
+    extent, strides = x.size(axis), contiguous_strides(x.array.shape)
+    steps = [0 if a == axis else s for a, s in enumerate(strides)]
+    positions = indices.positions(
+        index.array,
+        extent,
+        _out_of_bounds(axis, extent),
+        step=strides[axis],
+        steps=steps if index.ndim == x.ndim else None,
+        negative=False,
+    )
+    return x, Keys(positions, max(x.numel(), 1))
+
+
+def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """out[.., i, ..] = x[.., index[.., i, ..], ..] along one axis, in the shape of the index.
+
+    The index has as many dimensions as x and, apart from `dim`, is nowhere longer.
+    """
+    whole, keys = _along("gather", x, dim, index)
+    return reshape(pick(whole, tuple(range(whole.ndim)), keys), index.shape)
+
+
+def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """`gather` with an index that broadcasts with x apart from `dim` and may count from the end.
+
+    Without `dim`, of the flattened tensor by the flattened index.
+    """
+    _require_index("take_along_dim", indices)
+    if dim is None:
+        return gather(ravel(x), 0, ravel(indices))
+    if x.ndim != indices.ndim:
+        raise RuntimeError(
+            f"take_along_dim: the index must have as many dimensions as the tensor, got {list(indices.shape)} for "
+            f"{list(x.shape)}"
+        )
+    axis = x.axis(dim)
+    apart = [tuple(1 if a == axis else n for a, n in enumerate(t.shape)) for t in (x, indices)]
+    try:
+        common = list(elementwise.broadcast_shapes(*apart))
+    except ValueError:
+        raise RuntimeError(
+            f"take_along_dim: the shapes {list(x.shape)} and {list(indices.shape)} do not broadcast together apart "
+            f"from dimension {axis}"
+        ) from None
+    positive = where(indices < 0, indices + (x.size(axis) if x.ndim else 1), indices)
+    shapes = [[t.size(axis) if a == axis else n for a, n in enumerate(common)] for t in (x, indices)]
+    return gather(expand(x, shapes[0]), axis, expand(positive, shapes[1]))
+
+
+def scatter(
+    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
+    """x with out[.., index[.., i, ..], ..] = src[.., i, ..] along one axis, for the shape of the index.
+
+    `src`, or `value`, is a number or a tensor that is nowhere shorter than the index. With `reduce` "add" or
+    "multiply", what was there is added to or multiplied.
+    """
+    return _scattered("scatter", x, dim, index, value if src is None else src, reduce, False)
+
+
+def scatter_(
+    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
+    """`scatter` in place."""
+    return _scattered("scatter_", x, dim, index, value if src is None else src, reduce, True)
+
+
+def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """x with src[.., i, ..] added at [.., index[.., i, ..], ..] along one axis: the transpose of `gather`."""
+    return _scattered("scatter_add", x, dim, index, src, "add", False)
+
+
+def scatter_add_(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """`scatter_add` in place."""
+    return _scattered("scatter_add_", x, dim, index, src, "add", True)
+
+
+def _scattered(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None, inplace: bool) -> Tensor:
+    if reduce not in (None, "add", "multiply"):
+        raise RuntimeError(f"{name}: reduce must be 'add' or 'multiply', got {reduce!r}")
+    whole, keys = _along(name, x, dim, index)
+    axes, values = tuple(range(whole.ndim)), _source(name, x, keys, src)
+    result = {None: put, "add": add, "multiply": _multiply}[reduce](whole, axes, keys, values, inplace)
+    return x if inplace else reshape(result, x.shape)
+
+
+def _source(name: str, x: Tensor, keys: Keys, src: Any) -> Tensor:
+    """A number everywhere, or as much of a tensor as there are keys."""
+    shape = keys.array.shape
+    if not isinstance(src, Tensor):
+        return Tensor(elementwise.full((), src, x.dtype, x.device).expand(shape))
+    if src.dtype is not x.dtype:
+        raise RuntimeError(f"{name}: expected a source of dtype {x.dtype.name}, as the tensor, got {src.dtype.name}")
+    values = src if src.ndim else reshape(src, 1)
+    if 0 in shape:
+        return Tensor(elementwise.full(shape, 0, x.dtype, x.device))
+    if values.ndim != len(shape) or any(n > m for n, m in zip(shape, values.shape, strict=True)):
+        raise RuntimeError(f"{name}: the index {list(shape)} exceeds the source {list(src.shape)}")
+    for axis, extent in enumerate(shape):
+        values = narrow(values, axis, 0, extent)
+    return values
+
+
+def _multiply(x: Tensor, axes: Sequence[int], keys: Keys, v: Tensor, inplace: bool) -> Tensor:
+    def refuse(dy: Tensor) -> Tensor:
+        raise RuntimeError("the derivative of scatter with reduce='multiply' is not implemented")
+
+    factors = v.array
+    return write(
+        x,
+        inplace,
+        lambda a: kernel.fold(formulas._mul, a, axes, keys, factors),
+        (x, lambda dy: refuse(dy)),
+        (v, lambda dy: refuse(dy)),
+    )
+
+
+# ------------------------------------------------------------------------------------------ one position for each slice
+
+
+def _rows(name: str, x: Tensor, dim: int, index: Tensor, kind: type[Exception], negative: bool = False) -> tuple:
+    """x with at least one axis, the axis, and the keys of a vector of positions along it."""
+    _require_index(name, index)
+    if index.ndim > 1:
+        raise IndexError(f"{name}: the index must be a vector, got shape {list(index.shape)}")
+    axis = x.axis(dim)
+    whole, listed = (t if t.ndim else reshape(t, 1) for t in (x, to_same_device(index, x)))
+    extent = whole.size(axis)
+    positions = indices.positions(listed.array, extent, _out_of_bounds(axis, extent, kind), negative=negative)
+    return whole, axis, Keys(positions, max(extent, 1))
+
+
+def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices of an axis that a vector of positions names, in its order."""
+    whole, axis, keys = _rows("index_select", x, dim, index, IndexError)
+    if x.ndim == 0 and index.numel() != 1:
+        raise RuntimeError(
+            f"index_select: a tensor of no dimensions has one element to select, got {index.numel()} indices"
+        )
+    return reshape(
+        _inner(pick(whole, (axis,), keys), axis),
+        x.shape if x.ndim == 0 else (*x.shape[:axis], index.numel(), *x.shape[axis + 1 :]),
+    )
+
+
+def _inner(x: Tensor, axis: int) -> Tensor:
+    """x with its first axis moved to `axis`."""
+    return movedim(x, 0, axis) if axis else x
+
+
+def _slices(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, kind: type[Exception]) -> tuple:
+    """What an operation that puts slices needs: x, its axis, keys, and the source with the axis in front."""
+    if source.dtype is not x.dtype:
+        raise RuntimeError(f"{name}: expected a source of dtype {x.dtype.name}, as the tensor, got {source.dtype.name}")
+    whole, axis, keys = _rows(name, x, dim, index, kind)
+    values = source if source.ndim else reshape(source, 1)
+    expected = (*whole.shape[:axis], index.numel(), *whole.shape[axis + 1 :])
+    if tuple(values.shape) != expected:
+        raise RuntimeError(f"{name}: expected a source of shape {list(expected)}, got {list(source.shape)}")
+    return whole, axis, keys, movedim(values, axis, 0) if axis else values
+
+
+def _index_add(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: float, inplace: bool) -> Tensor:
+    whole, axis, keys, values = _slices(name, x, dim, index, source, RuntimeError)
+    result = add(whole, (axis,), keys, values if alpha == 1 else values * alpha, inplace)
+    return x if inplace else reshape(result, x.shape)
+
+
+def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """x with alpha times the slices of `source` added to those that a vector of positions names."""
+    return _index_add("index_add", x, dim, index, source, alpha, False)
+
+
+def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """`index_add` in place."""
+    return _index_add("index_add_", x, dim, index, source, alpha, True)
+
+
+def _index_copy(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, inplace: bool) -> Tensor:
+    whole, axis, keys, values = _slices(name, x, dim, index, source, IndexError)
+    result = put(whole, (axis,), keys, values, inplace)
+    return x if inplace else reshape(result, x.shape)
+
+
+def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """x with the slices of `source` in place of those that a vector of positions names."""
+    return _index_copy("index_copy", x, dim, index, source, False)
+
+
+def index_copy_(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """`index_copy` in place."""
+    return _index_copy("index_copy_", x, dim, index, source, True)
+
+
+def _index_fill(name: str, x: Tensor, dim: int, index: Tensor, value: Any, inplace: bool) -> Tensor:
+    whole, axis, keys = _rows(name, x, dim, index, IndexError, negative=True)
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(f"{name}: the value must be a number or a 0-d tensor, got shape {list(value.shape)}")
+    number = value.to(x.dtype) if isinstance(value, Tensor) else Tensor(elementwise.full((), value, x.dtype, x.device))
+    rest = [n for a, n in enumerate(whole.shape) if a != axis]
+    result = put(whole, (axis,), keys, expand(number, (*keys.array.shape, *rest)), inplace)
+    return x if inplace else reshape(result, x.shape)
+
+
+def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """x with one value in the slices that a vector of positions names, which may count from the end."""
+    return _index_fill("index_fill", x, dim, index, value, False)
+
+
+def index_fill_(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """`index_fill` in place."""
+    return _index_fill("index_fill_", x, dim, index, value, True)
+
+
+# ----------------------------------------------------------------------------------------------------- flat positions
+
+
+def _flat(name: str, x: Tensor, index: Tensor) -> Keys:
+    if index.dtype is not dtypes.int64:
+        raise RuntimeError(f"{name}: expected an int64 tensor as index, got {index.dtype.name}")
+
+    def error(i: int) -> Exception:
+        return IndexError(f"{name}: index {i} is out of range for a tensor of {x.numel()} elements")
+
+    return Keys(indices.positions(to_same_device(index, x).array, x.numel(), error), max(x.numel(), 1))
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """The elements at flat positions in C order, which may count from the end, in the shape of the index."""
+    return pick(x, tuple(range(x.ndim)), _flat("take", x, index))
+
+
+def put_(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """Write (with `accumulate`, add) the elements of `source` at flat positions of x, in C order."""
+    if source.dtype is not x.dtype:
+        raise RuntimeError(f"put_: expected a source of dtype {x.dtype.name}, as the tensor, got {source.dtype.name}")
+    if source.numel() != index.numel():
+        raise IndexError(f"put_: expected as many elements as indices, got {source.numel()} for {index.numel()}")
+    return (add if accumulate else put)(
+        x, tuple(range(x.ndim)), _flat("put_", x, index), reshape(source, index.shape), True
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- embedding
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of `weight` [n, size] that `input`, of any shape, names: [*input, size].
+
+    Row `padding_idx` gets no gradient.
+    """
+    if max_norm is not None or scale_grad_by_freq or sparse:
+        raise NotImplementedError("embedding: max_norm, scale_grad_by_freq and sparse are not offered")
+    _require_index("embedding", input)
+    if weight.ndim != 2:
+        raise RuntimeError(f"embedding: the weight must be a matrix, got shape {list(weight.shape)}")
+    shape, rows = weight.array.shape, weight.size(0)
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise AssertionError(f"embedding: padding_idx {padding_idx} must be within the {rows} rows of the weight")
+
+    def error(i: int) -> Exception:
+        return IndexError(f"embedding: index {i} is out of range for a weight of {rows} rows")
+
+    positions = indices.positions(to_same_device(input, weight).array, rows, error, negative=False)
+    keys = Keys(positions, max(rows, 1))
+    return record(
+        kernel.take(weight.array, (0,), keys),
+        (weight, lambda dy: _without_row(spread(dy, shape, (0,), keys), padding_idx)),
+    )
+
+
+def _without_row(x: Tensor, row: int | None) -> Tensor:
+    return x if row is None else erase(x, lambda a: a.select(0, row % a.shape[0]))
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """int64 [*shape, num_classes], 1 at the class each element names and 0 elsewhere.
+
+    Without `num_classes`, one more than the largest, which the host reads.
+    """
+    if tensor.dtype is not dtypes.int64:
+        raise RuntimeError(f"one_hot: expected an int64 tensor, got {tensor.dtype.name}")
+    if num_classes == 0 or (num_classes < 0 and not tensor.numel()):
+        raise RuntimeError("one_hot: the number of classes must be given for a tensor without elements, and not be 0")
+    count = num_classes if num_classes > 0 else max(int(tensor.max()), 0) + 1
+
+    def error(i: int) -> Exception:
+        return RuntimeError(f"one_hot: class values must be at least 0 and smaller than {count}, got {i}")
+
+    indices.positions(tensor.array, count, error, negative=False)
+    classes = Tensor(elementwise.iota(count, tensor.device))
+    return (unsqueeze(tensor, -1) == classes).to(dtypes.int64)

@@ -1,0 +1,91 @@
+"""Copies of tensors: in other memory, in another memory order, on another device, in another dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tritongrad.tensor import Tensor, as_device, duplicate, record, to_device
+from tritongrad_kernels import dtypes, elementwise
+from tritongrad_kernels.array import channels_last_strides, contiguous_strides
+from tritongrad_kernels.memory import Device
+
+
+def clone(x: Tensor, memory_format: Any = None) -> Tensor:
+    """A copy in memory of its own."""
+    return record(duplicate(x.array), (x, lambda dy: dy))
+
+
+def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
+    """x in C order, or channels-last if asked for; x itself where it already is."""
+    shape = x.array.shape
+    last = str(memory_format) == "channels_last"
+    strides = channels_last_strides(shape) if last else contiguous_strides(shape)
+    if x.array.has_strides(strides):
+        return x
+    return record(elementwise.in_order(x.array, strides), (x, lambda dy: dy))
+
+
+def to_same_device(x: Tensor, like: Tensor) -> Tensor:
+    """x on the device of `like`."""
+    return move(x, like.device)
+
+
+def move(x: Tensor, device: Device) -> Tensor:
+    """x on another device; x itself if it is there."""
+    if x.device == device:
+        return x
+    source = x.device
+    dense = x.array if x.array.dense_order() is not None else elementwise.contiguous(x.array)
+    return record(to_device(dense, device), (x, lambda dy: move(dy, source)))
+
+
+def cast(x: Tensor, dtype: dtypes.dtype) -> Tensor:
+    """x in another dtype; x itself if it has it."""
+    if x.dtype is dtype:
+        return x
+    return record(elementwise.cast(x.array, dtype), (x, lambda dy: dy))
+
+
+def to(
+    x: Tensor,
+    *args: Any,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    other: Tensor | None = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """x with another dtype, device or memory format, or those of another tensor; itself if nothing changes.
+
+    `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`, or by keyword; after these, by position,
+    `non_blocking` and `copy`.
+    """
+    switches = [a for a in args if isinstance(a, bool)]
+    copy = copy or (len(switches) == 2 and switches[1])
+    for a in (*args, other):
+        if isinstance(a, dtypes.dtype):
+            dtype = a
+        elif isinstance(a, Tensor):
+            dtype, device = a.dtype, a.device
+        elif a is not None and not isinstance(a, bool):
+            device = a
+    y = x if device is None else move(x, as_device(device) or x.device)
+    y = y if dtype is None else cast(y, dtype)
+    y = y if memory_format is None else contiguous(y, memory_format)
+    return clone(y) if copy and y is x else y
+
+
+def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
+    """x in the host's memory."""
+    return to(x, "cpu", memory_format=memory_format)
+
+
+def cuda(x: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """x on a GPU, by default the current one."""
+    return to(x, "cuda" if device is None else device, memory_format=memory_format)
+
+
+def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """x in the dtype, and on the device, of `other`."""
+    return to(x, other)
