@@ -1,7 +1,7 @@
 """Elementwise maps: one formula, applied to operands of any shapes that broadcast, any strides, any dtypes.
 
 A formula is a jit function on values (`formulas.py` has them); loading, broadcasting, casting and storing are the
-business of three kernels, one for each number of operands. Half precisions are evaluated in float32.
+business of four kernels, one for each number of operands. Half precisions are evaluated in float32.
 """
 
 from __future__ import annotations
@@ -87,13 +87,29 @@ def _map3(
 
 
 @triton.jit
+def _map4(
+    X, Y, Z, W, x, y, z, w, OUT, shape, xs, ys, zs, ws, outs, n,
+    f: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """out[i] = f(x[i], y[i], z[i], w[i]); shapes, grid and bytes as `_map1`."""
+    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = index < n
+    first = _operand(X, x, index, mask, shape, xs, COMPUTE)
+    second = _operand(Y, y, index, mask, shape, ys, COMPUTE)
+    third = _operand(Z, z, index, mask, shape, zs, COMPUTE)
+    fourth = _operand(W, w, index, mask, shape, ws, COMPUTE)
+    out = f(first, second, third, fourth)
+    tl.store(OUT + _offsets(index, shape, outs), out.to(OUT.dtype.element_ty), mask=mask)
+
+
+@triton.jit
 def _iota(OUT, n, BLOCK: tl.constexpr):
     """out[i] = i, int64. Grid one program per BLOCK elements; writes 8 n bytes."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     tl.store(OUT + index, index, mask=index < n)
 
 
-_MAPS = {1: _map1, 2: _map2, 3: _map3}
+_MAPS = {1: _map1, 2: _map2, 3: _map3, 4: _map4}
 
 # ---------------------------------------------------------------------------------------------------------- launchers
 

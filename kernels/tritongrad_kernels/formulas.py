@@ -12,7 +12,11 @@ import triton.language as tl
 
 @triton.jit
 def _neg(x):
-    return tl.sub(tl.zeros_like(x), x, sanitize_overflow=False)  # here and below: integers wrap around as torch's do
+    """-x; a difference from 0 would give 0 for 0, and a product is none that integers need."""
+    if x.dtype.is_floating():
+        return x * -1.0
+    else:
+        return tl.sub(tl.zeros_like(x), x, sanitize_overflow=False)  # here and below: integers wrap around as torch's
 
 
 @triton.jit
@@ -26,22 +30,6 @@ def _sign(x):
 
 
 @triton.jit
-def _relu(x):
-    """max(x, 0), NaN staying NaN."""
-    return tl.where(x < 0, 0, x)
-
-
-@triton.jit
-def _exp(x):
-    return tl.exp(x)
-
-
-@triton.jit
-def _log(x):
-    return tl.log(x)
-
-
-@triton.jit
 def _sqrt(x):
     return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
 
@@ -52,47 +40,85 @@ def _rsqrt(x):
 
 
 @triton.jit
-def _sin(x):
-    return tl.sin(x)
-
-
-@triton.jit
-def _cos(x):
-    return tl.cos(x)
-
-
-@triton.jit
-def _erf(x):
-    return tl.erf(x)
-
-
-@triton.jit
-def _sigmoid(x):
-    """1 / (1 + e^-x), from the side on which e^-|x| cannot overflow."""
-    e = tl.exp(-tl.abs(x))
-    return tl.where(x >= 0, 1.0, e) / (1.0 + e)
-
-
-@triton.jit
-def _tanh(x):
-    """(1 - e^-2|x|) / (1 + e^-2|x|) with the sign of x; near 0, where that cancels, the odd Taylor series."""
-    e = tl.exp(-2.0 * tl.abs(x))
-    far = (1.0 - e) / (1.0 + e)
-    q = x * x
-    tail = 6404582.0 / 10854718875 - q * (443861162.0 / 1856156927625)  # x^19: the last that float64 can feel
-    tail = -1382.0 / 155925 + q * (21844.0 / 6081075 + q * (-929569.0 / 638512875 + q * tail))
-    near = x * (1.0 + q * (-1.0 / 3 + q * (2.0 / 15 + q * (-17.0 / 315 + q * (62.0 / 2835 + q * tail)))))
-    return tl.where(q < 0.04, near, tl.where(x < 0, -far, far))
-
-
-@triton.jit
 def _floor(x):
     return tl.floor(x)
 
 
 @triton.jit
+def _ceil(x):
+    return tl.ceil(x)
+
+
+@triton.jit
+def _trunc(x):
+    return tl.where(_signbit(x), tl.ceil(x), tl.floor(x))
+
+
+@triton.jit
+def _frac(x):
+    return x - _trunc(x)
+
+
+@triton.jit
+def _round(x):
+    """The nearest integer, of two the even one."""
+    a = tl.abs(x)
+    down = tl.floor(a)
+    half = a - down - 0.5
+    odd = tl.floor(down * 0.5) * 2.0 != down
+    return _copysign(down + ((half > 0) | ((half == 0) & odd)).to(x.dtype), x)
+
+
+@triton.jit
+def _round_scaled(x, scale, unscale):
+    """round(x scale / unscale) back on the scale of x; one of the two is 1, powers of ten below 1 being no numbers."""
+    return _round(x * scale / unscale) / scale * unscale
+
+
+@triton.jit
+def _signbit(x):
+    """Whether the sign bit is set, as it is for -0 and may be for NaN."""
+    return x.to(tl.int64 if x.dtype == tl.float64 else tl.int32, bitcast=True) < 0
+
+
+@triton.jit
+def _copysign(x, y):
+    return tl.where(_signbit(x) == _signbit(y), x, x * -1.0)
+
+
+@triton.jit
+def _reciprocal(x):
+    return 1.0 / x
+
+
+@triton.jit
+def _nan_to(x, value):
+    return tl.where(x != x, value, x)
+
+
+@triton.jit
+def _infinities_to(x, positive, negative):
+    return tl.where(x == float("inf"), positive, tl.where(x == -float("inf"), negative, x))
+
+
+@triton.jit
 def _logical_not(x):
     return x == 0
+
+
+@triton.jit
+def _always(x):
+    return (x == x) | (x != x)
+
+
+@triton.jit
+def _negative(x):
+    return x < 0
+
+
+@triton.jit
+def _invert(x):
+    return ~x
 
 
 @triton.jit
@@ -116,6 +142,16 @@ def _sub(x, y):
 
 
 @triton.jit
+def _add_scaled(x, y, alpha):
+    return tl.add(x, tl.mul(alpha, y, sanitize_overflow=False), sanitize_overflow=False)
+
+
+@triton.jit
+def _sub_scaled(x, y, alpha):
+    return tl.sub(x, tl.mul(alpha, y, sanitize_overflow=False), sanitize_overflow=False)
+
+
+@triton.jit
 def _mul(x, y):
     return tl.mul(x, y, sanitize_overflow=False)
 
@@ -135,7 +171,7 @@ def _floor_divide_float(x, y):
     )  # C's remainder has the sign of x: the quotient was cut towards 0
     whole = tl.floor(q)
     whole += (q - whole > 0.5).to(q.dtype)  # x - r is a multiple of y up to rounding: take the nearest integer
-    return tl.where(y == 0, x / y, whole)
+    return tl.where(y == 0, x / y, tl.where(whole == 0, _copysign(whole, x / y), whole))
 
 
 @triton.jit
@@ -163,20 +199,72 @@ def _remainder_int(x, y):
 
 
 @triton.jit
-def _pow_float(x, y):
-    """x^y = 2^(y log2|x|), evaluated in float64 so that float32 comes out right to the last place or the one before.
+def _fmod_float(x, y):
+    """C's remainder, which has the sign of x."""
+    return x % y
 
-    A negative base gives a sign by the parity of an integral exponent and NaN for any other, as C's pow does.
-    """
-    a, b = x.to(tl.float64), y.to(tl.float64)
-    size = tl.exp2(b * tl.log2(tl.abs(a)))
-    whole = tl.floor(b) == b
-    odd = whole & (tl.floor(b * 0.5) * 2.0 != b)
-    signed = tl.where(whole, tl.where(odd, -size, size), float("nan"))
-    negative = (a < 0) & (tl.abs(a) < float("inf")) & (tl.abs(b) < float("inf"))
-    power = tl.where(negative, signed, tl.where(((a < 0) | (1.0 / a == -float("inf"))) & odd, -size, size))
-    one = (b == 0) | (a == 1) | ((a == -1) & (tl.abs(b) == float("inf")))
-    return tl.where(one, 1.0, power).to(x.dtype)
+
+@triton.jit
+def _fmod_int(x, y):
+    safe = tl.where(y == 0, 1, y).to(y.dtype)
+    return (x % safe).to(x.dtype)
+
+
+@triton.jit
+def _trunc_divide_float(x, y):
+    return _trunc(_div(x, y))
+
+
+@triton.jit
+def _trunc_divide_int(x, y):
+    safe = tl.where(y == 0, 1, y).to(y.dtype)
+    return tl.where(y == 0, 0, x // safe).to(x.dtype)
+
+
+@triton.jit
+def _gcd(x, y):
+    """Euclid's algorithm; int64 needs at most 91 steps, the Fibonacci numbers' own."""
+    a, b = tl.abs(x), tl.abs(y)
+    for _ in range(91):
+        rest = (a % tl.where(b == 0, 1, b).to(b.dtype)).to(x.dtype)
+        a, b = tl.where(b == 0, a, b), tl.where(b == 0, b, rest)
+    return a
+
+
+@triton.jit
+def _lcm(x, y):
+    divisor = _gcd(x, y)
+    whole = (x // tl.where(divisor == 0, 1, divisor).to(x.dtype)).to(x.dtype)
+    return tl.abs(tl.mul(whole, y, sanitize_overflow=False))
+
+
+@triton.jit
+def _shift_left(x, y):
+    """x 2^y; 0 where y is negative or as large as the width of x."""
+    outside = (y < 0) | (y >= x.dtype.primitive_bitwidth)
+    return tl.where(outside, 0, x << tl.where(outside, 0, y).to(x.dtype)).to(x.dtype)
+
+
+@triton.jit
+def _shift_right(x, y):
+    """x / 2^y rounded down; what is left of the sign where y is negative or as large as the width of x."""
+    outside = (y < 0) | (y >= x.dtype.primitive_bitwidth)
+    return (x >> tl.where(outside, x.dtype.primitive_bitwidth - 1, y).to(x.dtype)).to(x.dtype)
+
+
+@triton.jit
+def _hypot(x, y):
+    """The larger times sqrt(1 + (smaller / larger)^2), which overflows only where the result does."""
+    a, b = tl.abs(x), tl.abs(y)
+    large, small = tl.where(a < b, b, a), tl.where(a < b, a, b)
+    quotient = tl.where(large == 0, 0.0, small / large)
+    root = tl.where((a != a) | (b != b), a + b, large * _sqrt(1.0 + quotient * quotient))
+    return tl.where((a == float("inf")) | (b == float("inf")), float("inf"), root)
+
+
+@triton.jit
+def _heaviside(x, y):
+    return tl.where(x == 0, y, (x > 0).to(y.dtype))
 
 
 @triton.jit
@@ -211,6 +299,17 @@ def _maximum(x, y):
 @triton.jit
 def _minimum(x, y):
     return tl.minimum(x, y, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _fmax(x, y):
+    """The larger, and the other one where one is NaN."""
+    return tl.where((x != x) | (x < y), y, x)
+
+
+@triton.jit
+def _fmin(x, y):
+    return tl.where((x != x) | (x > y), y, x)
 
 
 @triton.jit
@@ -249,9 +348,10 @@ def _xor(x, y):
 
 
 @triton.jit
-def _where_positive(x, y):
-    """0 where y <= 0, else x, also where y is NaN: the gradient of ReLU."""
-    return tl.where(y <= 0, 0, x)
+def _lerp(x, y, weight):
+    """From x to y, measured from the nearer end, so that weights 0 and 1 give x and y exactly."""
+    d = y - x
+    return tl.where(tl.abs(weight) < 0.5, x + weight * d, y - d * (1.0 - weight))
 
 
 @triton.jit
@@ -262,3 +362,14 @@ def _where(condition, x, y):
 @triton.jit
 def _multiply_add(x, y, z):
     return tl.add(tl.mul(x, y, sanitize_overflow=False), z, sanitize_overflow=False)
+
+
+@triton.jit
+def _add_product(x, y, z, value):
+    product = tl.mul(tl.mul(value, y, sanitize_overflow=False), z, sanitize_overflow=False)
+    return tl.add(x, product, sanitize_overflow=False)
+
+
+@triton.jit
+def _add_quotient(x, y, z, value):
+    return x + value * y / z
