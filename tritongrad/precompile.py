@@ -32,7 +32,8 @@ def precompile(
         step = training_step(network, batch, image, DTYPES.get(dtype) or dtypes.by_name(dtype), optimizer=optimizer)
         step()
         step()  # an optimizer's first step may differ from the others
-    reports = list(compile.compile_all(compile.specialise(log, arch), jobs))
+    with compile.kept():
+        reports = list(compile.compile_all(compile.specialise(log, arch), jobs))
     if bundle is not None:
         bundles.write(Path(bundle), reports)
     return reports

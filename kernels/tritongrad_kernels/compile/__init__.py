@@ -11,6 +11,8 @@ arguments pass Triton's own binder, with the options `launch` gives, and a key i
 the kernel's source, its specialisation, the parsed options and the architecture. So both machines need the same
 Triton wheel, and the launches must be recorded with the tiles of that architecture (`launch.column`).
 
+`with kept():` lets several calls have the same workers, which take seconds to start.
+
 A kernel must be importable by name, and is imported in the workers: one of a program's main file cannot be compiled.
 """
 
@@ -22,6 +24,7 @@ from tritongrad_kernels import stand_in
 from tritongrad_kernels.compile import wire, workers
 from tritongrad_kernels.compile.report import SHARED_LIMIT as SHARED_LIMIT, Report as Report, Variant as Variant
 from tritongrad_kernels.compile.wire import CompileError as CompileError
+from tritongrad_kernels.compile.workers import kept as kept
 from tritongrad_kernels.launch import Launch
 
 
@@ -35,7 +38,8 @@ def specialise(launches: Iterable[Launch], arch: str) -> list[Variant]:
     encoded = [wire.encode(launch) for launch in launches]
     distinct = list({repr(message): message for message in encoded}.values())
     variants: dict[tuple[str, str], Variant] = {}
-    for answer in workers.answers(arch, [{"do": "specialise", "launches": distinct}] if distinct else []):
+    request = {"do": "specialise", "arch": arch, "launches": distinct}
+    for answer in workers.answers([request] if distinct else []):
         if isinstance(answer, dict):
             raise CompileError(answer["error"][0])
         for message, found in zip(distinct, answer, strict=True):
@@ -56,17 +60,19 @@ def compile_all(variants: Sequence[Variant], jobs: int | None = None) -> Iterato
 
     What Triton's cache already holds takes milliseconds. A variant that does not compile has its `error` set.
     """
-    for arch in dict.fromkeys(v.arch for v in variants):
-        chosen = [v for v in variants if v.arch == arch]
-        requests = [{"do": "compile", "launch": v.launch} for v in chosen if not v.error[0]]
-        found = workers.answers(arch, requests, jobs)
-        for variant in chosen:
-            yield _report(variant, {"error": variant.error} if variant.error[0] else next(found))
+    found = workers.answers([_request(v) for v in variants if not v.error[0]], jobs)
+    for variant in variants:
+        yield _report(variant, {"error": variant.error} if variant.error[0] else next(found))
+
+
+def _request(variant: Variant) -> dict:
+    return {"do": "compile", "arch": variant.arch, "launch": variant.launch}
 
 
 def compile_launch(launch: Launch, arch: str) -> Report:
     """Compile one launch. CompileError, in one sentence, if it does not compile."""
-    report = next(compile_all(specialise([launch], arch), jobs=1))
+    with workers.kept():
+        report = next(compile_all(specialise([launch], arch), jobs=1))
     if report.error:
         raise CompileError(report.error)
     return report

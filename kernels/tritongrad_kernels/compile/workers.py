@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import contextvars
+import functools
 import json
 import os
 import queue
@@ -15,15 +17,14 @@ from typing import Any
 
 
 class Worker:
-    """One process that compiles for `arch`, started anew if it died of the request before."""
+    """One process that compiles, started anew if it died of the request before."""
 
-    def __init__(self, arch: str) -> None:
-        self.arch = arch
+    def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
-        environment = {**os.environ, "TRITONGRAD_COMPILE_FOR": self.arch}
+        environment = {**os.environ, "TRITONGRAD_COMPILE_FOR": "sm_90"}  # each request says for what it is
         environment.pop("TRITON_INTERPRET", None)
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         return subprocess.Popen(
@@ -60,12 +61,33 @@ class Worker:
         self._errors.close()
 
 
-def answers(arch: str, requests: Sequence[dict[str, Any]], jobs: int | None = None) -> Iterator[Any]:
+_kept: contextvars.ContextVar[list[Worker] | None] = contextvars.ContextVar("kept", default=None)
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Inside the block workers stay for the next requests: starting one takes seconds. They never outlive it, because
+    a kernel's source may change."""
+    if _kept.get() is not None:
+        yield
+        return
+    resting: list[Worker] = []
+    token = _kept.set(resting)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        for worker in resting:
+            worker.close()
+
+
+def answers(requests: Sequence[dict[str, Any]], jobs: int | None = None) -> Iterator[Any]:
     """What `jobs` workers (default: one a processor) answer, in the order of the requests."""
     count = min(jobs or available_processors(), len(requests))
     if not count:
         return
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    resting = _kept.get()
 
     def ask(request: dict[str, Any]) -> Any:
         worker = idle.get()
@@ -76,8 +98,8 @@ def answers(arch: str, requests: Sequence[dict[str, Any]], jobs: int | None = No
 
     with contextlib.ExitStack() as stack:
         for _ in range(count):
-            worker = Worker(arch)
-            stack.callback(worker.close)
+            worker = resting.pop() if resting else Worker()
+            stack.callback(worker.close if resting is None else functools.partial(resting.append, worker))
             idle.put(worker)
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(count))
         yield from pool.map(ask, requests)
