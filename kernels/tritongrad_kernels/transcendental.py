@@ -30,7 +30,7 @@ def _exp2(x):
 def _expm1(x):
     """e^x - 1 = (u - 1) x / log u with u = e^x: what rounding did to u cancels in the quotient."""
     u = tl.exp(x)
-    small = (u - 1.0) * x / tl.log(u)
+    small = (u - 1.0) * (x / tl.log(u))
     return tl.where(u == 1.0, x, tl.where((u - 1.0 == -1.0) | (u == float("inf")), u - 1.0, small))
 
 
@@ -257,7 +257,7 @@ def _erfinv(x):
     far = -0.0076224613 + c * (0.00573950773 + c * far)
     far = 1.00167406 + c * (0.00943887047 + c * far)
     y = a * tl.where(w < 5.0, 1.50140941 + (w - 2.5) * p, 2.83297682 + c * far)
-    for _ in tl.static_range(4 if x.dtype == tl.float64 else 1):
+    for _ in tl.static_range(5 if x.dtype == tl.float64 else 1):
         error = tl.where(a > 0.5, (1.0 - a) - _erfc(y), tl.erf(y) - a)
         step = error * 0.88622692545275801365 * tl.exp(y * y)
         y -= step / (1.0 + y * step)

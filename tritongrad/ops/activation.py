@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from tritongrad.ops.comparison import clamp, gt, le, lt, where
-from tritongrad.ops.operands import apply, overwrite, refuse, require_tensor, write
+from tritongrad.ops.operands import apply, floating_type, overwrite, refuse, require_tensor, widened, write
 from tritongrad.ops.transcendental import exp, sigmoid, tanh
 from tritongrad.tensor import Tensor, record, record_inplace
-from tritongrad_kernels import activations as kernel, dtypes
+from tritongrad_kernels import activations as kernel
 from tritongrad_kernels.array import Array
 
 
@@ -25,11 +24,6 @@ def _gated(formula: Any, dy: Tensor, x: Tensor, *numbers: float) -> Tensor:
     """formula(dy, x, *numbers), linear in dy and constant from step to step in x."""
     y = apply("gradient", formula, dy, x, *numbers, kind=dy.dtype)
     return record(y, (dy, lambda g: _gated(formula, g, x, *numbers)))
-
-
-def _wide(slope: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """slope(x), a composition, without rounding to half precision on the way."""
-    return slope(x.to(dtypes.compute(x.dtype))).to(x.dtype)
 
 
 # --------------------------------------------------------------------------------------------------- in straight pieces
@@ -188,7 +182,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
         return record(_floats("gelu", kernel._gelu, input), (input, lambda dy: dy * _gelu_slope(input)))
     if approximate != "tanh":
         raise RuntimeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return record(_floats("gelu", kernel._gelu_tanh, input), (input, lambda dy: dy * _wide(_gelu_tanh_slope, input)))
+    return record(_floats("gelu", kernel._gelu_tanh, input), (input, lambda dy: dy * widened(_gelu_tanh_slope, input)))
 
 
 def _gelu_slope(x: Tensor) -> Tensor:
@@ -206,7 +200,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input sigmoid(input) (Elfwing et al. 2017)."""
     if inplace:
         return overwrite("silu_", input.dtype, silu, input)
-    return record(_floats("silu", kernel._silu, input), (input, lambda dy: dy * _wide(_silu_slope, input)))
+    return record(_floats("silu", kernel._silu, input), (input, lambda dy: dy * widened(_silu_slope, input)))
 
 
 def _silu_slope(x: Tensor) -> Tensor:
@@ -218,7 +212,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """input tanh(softplus(input)) (Misra 2019)."""
     if inplace:
         return overwrite("mish_", input.dtype, mish, input)
-    return record(_floats("mish", kernel._mish, input), (input, lambda dy: dy * _wide(_mish_slope, input)))
+    return record(_floats("mish", kernel._mish, input), (input, lambda dy: dy * widened(_mish_slope, input)))
 
 
 def _mish_slope(x: Tensor) -> Tensor:
@@ -239,7 +233,8 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def softsign(input: Tensor) -> Tensor:
     """input / (1 + |input|)."""
-    y = apply("softsign", kernel._softsign, input)
+    require_tensor("softsign", input=input)
+    y = apply("softsign", kernel._softsign, input, kind=floating_type(input))
     return record(y, (input, lambda dy: dy / (1 + abs(input)) ** 2))
 
 

@@ -85,12 +85,12 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None, out
     """input / other, correctly rounded; integers divide into floats.
 
     `rounding_mode` "floor" rounds the quotient down and "trunc" towards 0; integers then stay integers, and nothing has
-    a gradient.
+    a gradient but 0.
     """
-    if rounding_mode == "floor":
-        return floor_divide(input, other, out=out)
-    if rounding_mode == "trunc":
-        return into(out, "div", _trunc_divide(input, other))
+    if rounding_mode in ("floor", "trunc"):
+        z = floor_divide(input, other) if rounding_mode == "floor" else _trunc_divide(input, other)
+        zero = (input, lambda dy: dy.zeros_like()), (other, lambda dy: dy.zeros_like())
+        return into(out, "div", record(z.array, *zero))
     if rounding_mode is not None:
         raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
     z = apply("div", formulas._div, input, other, kind=floating_type(input, other))
@@ -104,8 +104,7 @@ def _trunc_divide(input: Operand, other: Operand) -> Tensor:
     if not kind.is_floating_point:
         refuse_zero("div", other)
     formula = formulas._trunc_divide_float if kind.is_floating_point else formulas._trunc_divide_int
-    z = apply("div", formula, input, other, kind=kind)
-    return record(z, (input, lambda dy: dy.zeros_like()), (other, lambda dy: dy.zeros_like()))
+    return Tensor(apply("div", formula, input, other, kind=kind))
 
 
 def floor_divide(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
@@ -151,18 +150,25 @@ def true_divide(input: Operand, other: Operand, *, out: Tensor | None = None) ->
     return div(input, other, out=out)
 
 
+def _as_c_counts(kind: dtype) -> dtype:
+    """The integers that arithmetic on these is done in, so that it wraps around where torch's does."""
+    return dtypes.int32 if kind.itemsize < 4 else kind
+
+
 def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The greatest common divisor of integers; gcd(0, 0) = 0."""
     require_tensor("gcd", input=input, other=other)
-    refuse("gcd", result_type(input, other), "bf")
-    return into(out, "gcd", Tensor(apply("gcd", formulas._gcd, input, other)))
+    kind = result_type(input, other)
+    refuse("gcd", kind, "bf")
+    return into(out, "gcd", Tensor(apply("gcd", formulas._gcd, input, other, kind=_as_c_counts(kind), to=kind)))
 
 
 def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The least common multiple of integers."""
     require_tensor("lcm", input=input, other=other)
-    refuse("lcm", result_type(input, other), "bf")
-    return into(out, "lcm", Tensor(apply("lcm", formulas._lcm, input, other)))
+    kind = result_type(input, other)
+    refuse("lcm", kind, "bf")
+    return into(out, "lcm", Tensor(apply("lcm", formulas._lcm, input, other, kind=_as_c_counts(kind), to=kind)))
 
 
 def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -91,6 +91,11 @@ def apply(name: str, formula: Any, *operands: Operand, kind: dtype | None = None
     return kernel.map(formula, *ready, dtype=to or kind, compute=dtypes.compute(kind))
 
 
+def widened(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """function(x), a composition, without rounding to half precision on the way."""
+    return function(x.to(dtypes.compute(x.dtype))).to(x.dtype)
+
+
 def refuse_zero(name: str, divisor: Operand) -> None:
     """RuntimeError, as torch's, where an integer divisor is 0. On a GPU, as in torch, nobody looks."""
     if isinstance(divisor, Tensor):

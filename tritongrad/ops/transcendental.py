@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from tritongrad.ops.comparison import clamp, eq, ge, le, logical_and, where
-from tritongrad.ops.operands import Operand, apply, floating_type, into, refuse, require_tensor, result_type
+from tritongrad.ops.operands import Operand, apply, floating_type, into, refuse, require_tensor, result_type, widened
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise, formulas, transcendental as kernel
 from tritongrad_kernels.array import Array
@@ -195,7 +195,7 @@ def tan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """sin(pi input) / (pi input), 1 at 0, where all gradients are taken as 0."""
     y = _floating("sinc", kernel._sinc, input)
-    return into(out, "sinc", record(y, (input, lambda dy: where(eq(input, 0), 0.0, dy * _sinc_slope(input)))))
+    return into(out, "sinc", record(y, (input, lambda dy: where(eq(input, 0), 0.0, dy * widened(_sinc_slope, input)))))
 
 
 def _sinc_slope(x: Tensor) -> Tensor:
