@@ -25,7 +25,20 @@ import numpy as np
 import pytest
 
 from tests.interpreted import interpreted
-from tritongrad_kernels import conv, dtypes, elementwise, formulas, loss, matmul, norm, optim, pool, random, reduce, softmax
+from tritongrad_kernels import (
+    conv,
+    dtypes,
+    elementwise,
+    formulas,
+    loss,
+    matmul,
+    norm,
+    optim,
+    pool,
+    random,
+    reduce,
+    softmax,
+)
 from tritongrad_kernels.array import Array, from_host
 
 pytestmark = interpreted
