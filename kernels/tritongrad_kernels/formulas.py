@@ -249,7 +249,8 @@ def _shift_left(x, y):
 def _shift_right(x, y):
     """x / 2^y rounded down; what is left of the sign where y is negative or as large as the width of x."""
     outside = (y < 0) | (y >= x.dtype.primitive_bitwidth)
-    return (x >> tl.where(outside, x.dtype.primitive_bitwidth - 1, y).to(x.dtype)).to(x.dtype)
+    shifted = x >> tl.where(outside, x.dtype.primitive_bitwidth - 1, y).to(x.dtype)
+    return tl.where(outside & (x >= 0), 0, shifted).to(x.dtype)
 
 
 @triton.jit

@@ -59,8 +59,8 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     if not input.dtype.is_floating_point:
         input, other = input.to(get_default_dtype()), other.to(get_default_dtype())
     input, other = input.detach(), other.detach()
-    near = le(abs(input - other), atol + abs(rtol * other))
-    return logical_or(close, logical_and(isfinite(other), near))
+    distance = abs(input - other)
+    return logical_or(close, logical_and(isfinite(distance), le(distance, atol + abs(rtol * other))))
 
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:

@@ -14,11 +14,11 @@ from tritongrad_kernels.array import Array
 from tritongrad_kernels.gather import Keys
 
 
-def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
-    """x where the condition holds, else y; of the condition alone, the coordinates at which it does, as `nonzero`."""
-    if x is None and y is None:
+def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
+    """input where the condition holds, else other; alone, the coordinates where it does, as `nonzero`."""
+    if input is None and other is None:
         return nonzero(condition, as_tuple=True)
-    return _where(condition, x, y)
+    return _where(condition, input, other, out=out)
 
 
 def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:

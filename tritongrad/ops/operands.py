@@ -158,9 +158,10 @@ def overwrite(
 
     Where a gradient is recorded the function is given a copy of x, so that what it keeps outlives the write.
     """
-    arrays(name, x, *others)
-    _require_shape(name, x, *others)
+    given = [t for t in others if t is not None]
+    arrays(name, x, *given)
+    _require_shape(name, x, *given)
     _require_cast(name, kind, x)
-    recorded = is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in (x, *others))
+    recorded = is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in (x, *given))
     y = function(x.clone() if recorded else x, *others, **options)
     return record_inplace(x, lambda: kernel.copy_into(y.array, x.array), (y, lambda dy: dy))
