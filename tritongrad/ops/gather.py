@@ -11,6 +11,7 @@ from typing import Any
 
 from tritongrad.ops.comparison import where
 from tritongrad.ops.layout import to_same_device
+from tritongrad.ops.masking import masked_fill, masked_fill_
 from tritongrad.ops.rows import add, pick, put, spread, write
 from tritongrad.ops.slicing import erase, narrow
 from tritongrad.ops.views import expand, movedim, ravel, reshape, unsqueeze
@@ -241,24 +242,22 @@ def index_copy_(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     return _index_copy("index_copy_", x, dim, index, source, True)
 
 
-def _index_fill(name: str, x: Tensor, dim: int, index: Tensor, value: Any, inplace: bool) -> Tensor:
+def _line(name: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """A mask, broadcasting with x, of the slices that a vector of positions names, which may count from the end."""
     whole, axis, keys = _rows(name, x, dim, index, IndexError, negative=True)
-    if isinstance(value, Tensor) and value.ndim:
-        raise RuntimeError(f"{name}: the value must be a number or a 0-d tensor, got shape {list(value.shape)}")
-    number = value.to(x.dtype) if isinstance(value, Tensor) else Tensor(elementwise.full((), value, x.dtype, x.device))
-    rest = [n for a, n in enumerate(whole.shape) if a != axis]
-    result = put(whole, (axis,), keys, expand(number, (*keys.array.shape, *rest)), inplace)
-    return x if inplace else reshape(result, x.shape)
+    chosen = elementwise.full((whole.size(axis),), 0, dtypes.bool_, x.device)
+    kernel.put(chosen, (0,), keys, elementwise.full((), 1, dtypes.bool_, x.device).expand(keys.array.shape))
+    return reshape(Tensor(chosen), (chosen.size, *(1,) * (x.ndim - axis - 1)) if x.ndim else ())
 
 
 def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """x with one value in the slices that a vector of positions names, which may count from the end."""
-    return _index_fill("index_fill", x, dim, index, value, False)
+    return masked_fill(x, _line("index_fill", x, dim, index), value)
 
 
 def index_fill_(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """`index_fill` in place."""
-    return _index_fill("index_fill_", x, dim, index, value, True)
+    return masked_fill_(x, _line("index_fill_", x, dim, index), value)
 
 
 # ----------------------------------------------------------------------------------------------------- flat positions
