@@ -94,3 +94,25 @@ def test_a_missing_extra_is_one_line() -> None:
     done = _python(plot + "from tritongrad.cli import main; main()")
     assert done.returncode == 1
     assert done.stderr == "tritongrad: --plot needs matplotlib: pip install 'tritongrad[bench]'\n"
+
+
+def test_precompile_fills_the_cache_and_writes_a_bundle(tmp_path: Path) -> None:
+    """The second time everything is there."""
+    command = ["precompile", "mlp", "--batch", "16", "--image", "4", "--dtype", "bf16", "--arch", "sm_90"]
+    program = [sys.executable, "-m", "tritongrad.cli", *command, "--bundle", str(tmp_path / "mlp.bundle")]
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": ":".join(sys.path)}
+    said = []
+    for more in ((), ("--verbose",)):
+        done = subprocess.run([*program, *more], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.splitlines())
+    number = int(said[0][0].split()[0])
+    assert said[0][0] == f"{number} kernels for sm_90: {number} compiled, 0 were in the cache" and number > 20
+    assert said[1][-2] == f"{number} kernels for sm_90: 0 compiled, {number} were in the cache"
+    assert len(said[1]) == number + 2 and "_matmul(" in "".join(said[1])
+    assert (tmp_path / "mlp.bundle").stat().st_size > 10_000
+
+
+def test_precompile_refuses_an_architecture_it_does_not_know() -> None:
+    code, _, err = run("precompile", "mlp", "--arch", "sm_75")
+    assert code == 2 and "'sm_75' is not one of sm_80" in " ".join(err.split())

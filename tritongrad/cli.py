@@ -10,8 +10,10 @@ from typing import Annotated
 
 from tritongrad.gpus import GPU, GPUS, named, of_arch
 from tritongrad.plan import Plan, Table, plan as plan_function
+from tritongrad.precompile import precompile
 from tritongrad.training import NETWORKS, OPTIMIZERS, training_step
 from tritongrad_kernels import dtypes
+from tritongrad_kernels.compile.report import SHARED_LIMIT
 from tritongrad_kernels.dtypes import dtype
 
 try:
@@ -108,6 +110,41 @@ def plan(
         typer.echo(f"roofline in {plot}")
 
 
+@app.command("precompile")
+def precompile_command(
+    model: Model,
+    batch: Batch = 256,
+    image: Image = 224,
+    kind: Kind = "bf16",
+    arch: Annotated[
+        str, typer.Option(callback=_one_of(SHARED_LIMIT), help="GPU to compile for: " + ", ".join(SHARED_LIMIT))
+    ] = "sm_90",
+    optimizer: Update = "sgd",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes that compile; by default one a processor.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Also write the kernels to this file, for `tritongrad.precompile.load`.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="List every kernel with its figures.")] = False,
+) -> None:
+    """Compile every kernel of a training step, so that the first step on the GPU compiles nothing. Needs no GPU.
+
+    The kernels land in Triton's cache (TRITON_CACHE_DIR, by default ~/.triton/cache).
+    """
+    reports = precompile(model, batch, image, kind, arch, jobs, optimizer, bundle)
+    failed = [r for r in reports if r.error]
+    for r in reports if verbose else failed:
+        typer.echo(r.error or f"{r.registers:4} registers {r.shared:7,} bytes shared  {r.variant.name}")
+    cached = sum(r.cached for r in reports)
+    typer.echo(
+        f"{len(reports)} kernels for {arch}: {len(reports) - cached - len(failed)} compiled, {cached} were in the cache"
+        + (f"; {len(failed)} FAILED" if failed else "")
+    )
+    if bundle is not None:
+        typer.echo(f"bundle in {bundle}")
+    if failed:
+        raise typer.Exit(1)
+
+
 def _planned_step(
     title: str, gpu: GPU, network: str, batch: int, image: int, kind: dtype, classes: int, optimizer: str
 ) -> Plan:
@@ -160,3 +197,7 @@ def _drawn(table: Table) -> rich.table.Table:
     for row in table.rows:
         drawn.add_row(*row)
     return drawn
+
+
+if __name__ == "__main__":
+    main()
