@@ -138,7 +138,7 @@ ERRORS = [
     (lambda a, b: F.linear(a, b), RuntimeError, r"linear: an input .*\[2, 3\] does not go with a weight .*\[4, 5\]"),
     (lambda a, b: F.linear(a, b[:, :3], tg.ones(3)), RuntimeError, r"linear: expected a bias of shape \[4\]"),
     (lambda a, b: F.linear(a, b[:, :3].half()), RuntimeError, "linear: .* float16"),
-    (lambda a, b: a @ 3, TypeError, "matmul: expected two tensors"),
+    (lambda a, b: a @ 3, TypeError, "matmul: expected tensors, got Tensor and int"),
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from tritongrad import (
     autograd as autograd,
     cuda as cuda,
+    linalg as linalg,
     nn as nn,
     ops as ops,  # attaches Tensor's operators and methods
     optim as optim,
@@ -132,6 +133,32 @@ from tritongrad.ops.creation import (
     zeros as zeros,
     zeros_like as zeros_like,
 )
+from tritongrad.ops.decomposition import (
+    cholesky_inverse as cholesky_inverse,
+    cholesky_solve as cholesky_solve,
+    det as det,
+    inv as inverse,
+    logdet as logdet,
+    matrix_power as matrix_power,
+    old_cholesky as cholesky,
+    old_svd as svd,
+    pinverse as pinverse,
+    qr as qr,
+    slogdet as slogdet,
+)
+from tritongrad.ops.describe import (
+    finfo as finfo,
+    iinfo as iinfo,
+    is_complex as is_complex,
+    is_floating_point as is_floating_point,
+    is_nonzero as is_nonzero,
+    is_storage as is_storage,
+    is_tensor as is_tensor,
+    numel as numel,
+)
+from tritongrad.ops.einsum import (
+    einsum as einsum,
+)
 from tritongrad.ops.gather import (
     gather as gather,
     index_add as index_add,
@@ -227,13 +254,24 @@ from tritongrad.ops.layout import (
     clone as clone,
 )
 from tritongrad.ops.linalg import (
+    addbmm as addbmm,
     addmm as addmm,
+    addmv as addmv,
+    addr as addr,
+    baddbmm as baddbmm,
     bmm as bmm,
+    chain_matmul as chain_matmul,
+    cross as cross,
     dot as dot,
+    ger as ger,
+    inner as inner,
+    kron as kron,
     matmul as matmul,
     mm as mm,
     mv as mv,
     outer as outer,
+    tensordot as tensordot,
+    vdot as vdot,
 )
 from tritongrad.ops.masking import (
     argwhere as argwhere,

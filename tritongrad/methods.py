@@ -82,11 +82,14 @@ class Attached:
     acosh_: Method
     add: Method
     add_: Method
+    addbmm: Method
     addcdiv: Method
     addcdiv_: Method
     addcmul: Method
     addcmul_: Method
     addmm: Method
+    addmv: Method
+    addr: Method
     adjoint: Method
     all: Method
     allclose: Method
@@ -101,9 +104,9 @@ class Attached:
     arcsin_: Method
     arcsinh: Method
     arcsinh_: Method
-    arctan: Method
     arctan2: Method
     arctan2_: Method
+    arctan: Method
     arctan_: Method
     arctanh: Method
     arctanh_: Method
@@ -115,12 +118,13 @@ class Attached:
     asin_: Method
     asinh: Method
     asinh_: Method
-    atan: Method
     atan2: Method
     atan2_: Method
+    atan: Method
     atan_: Method
     atanh: Method
     atanh_: Method
+    baddbmm: Method
     bernoulli: Method
     bernoulli_: Method
     bfloat16: Method
@@ -144,6 +148,9 @@ class Attached:
     ceil: Method
     ceil_: Method
     char: Method
+    cholesky: Method
+    cholesky_inverse: Method
+    cholesky_solve: Method
     chunk: Method
     clamp: Method
     clamp_: Method
@@ -163,9 +170,11 @@ class Attached:
     cosh: Method
     cosh_: Method
     cpu: Method
+    cross: Method
     cuda: Method
     deg2rad: Method
     deg2rad_: Method
+    det: Method
     diag: Method
     diag_embed: Method
     diagonal: Method
@@ -187,9 +196,9 @@ class Attached:
     erfc_: Method
     erfinv: Method
     erfinv_: Method
-    exp: Method
     exp2: Method
     exp2_: Method
+    exp: Method
     exp_: Method
     expand: Method
     expand_as: Method
@@ -222,6 +231,7 @@ class Attached:
     ge: Method
     ge_: Method
     geometric_: Method
+    ger: Method
     greater: Method
     greater_: Method
     greater_equal: Method
@@ -244,7 +254,9 @@ class Attached:
     index_put: Method
     index_put_: Method
     index_select: Method
+    inner: Method
     int: Method
+    inverse: Method
     isclose: Method
     isfinite: Method
     isinf: Method
@@ -252,6 +264,7 @@ class Attached:
     isneginf: Method
     isposinf: Method
     isreal: Method
+    kron: Method
     lcm: Method
     lcm_: Method
     le: Method
@@ -264,18 +277,19 @@ class Attached:
     less_equal_: Method
     lgamma: Method
     lgamma_: Method
-    log: Method
     log10: Method
     log10_: Method
     log1p: Method
     log1p_: Method
     log2: Method
     log2_: Method
+    log: Method
     log_: Method
     log_normal_: Method
     log_softmax: Method
-    logaddexp: Method
     logaddexp2: Method
+    logaddexp: Method
+    logdet: Method
     logical_and: Method
     logical_and_: Method
     logical_not: Method
@@ -295,6 +309,7 @@ class Attached:
     masked_scatter_: Method
     masked_select: Method
     matmul: Method
+    matrix_power: Method
     max: Method
     maximum: Method
     mean: Method
@@ -331,6 +346,7 @@ class Attached:
     not_equal_: Method
     outer: Method
     permute: Method
+    pinverse: Method
     polygamma: Method
     polygamma_: Method
     positive: Method
@@ -338,6 +354,7 @@ class Attached:
     pow_: Method
     prelu: Method
     put_: Method
+    qr: Method
     rad2deg: Method
     rad2deg_: Method
     random_: Method
@@ -377,6 +394,7 @@ class Attached:
     sinc_: Method
     sinh: Method
     sinh_: Method
+    slogdet: Method
     softmax: Method
     split: Method
     split_with_sizes: Method
@@ -392,6 +410,7 @@ class Attached:
     subtract_: Method
     sum: Method
     sum_to_size: Method
+    svd: Method
     swapaxes: Method
     swapdims: Method
     t: Method
@@ -421,6 +440,7 @@ class Attached:
     uniform_: Method
     unsqueeze: Method
     var: Method
+    vdot: Method
     view: Method
     view_as: Method
     vsplit: Method

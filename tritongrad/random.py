@@ -20,7 +20,7 @@ from tritongrad.generator import (
     set_rng_state as set_rng_state,
 )
 from tritongrad.ops import elementwise as ew
-from tritongrad.ops.creation import extents, full, leaf
+from tritongrad.ops.creation import extents, full, leaf, size_of
 from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, as_device, get_default_dtype, record, record_inplace
 from tritongrad_kernels import dtypes, elementwise, memory, random as kernel, sort, transcendental
@@ -60,7 +60,8 @@ def rand(
     **named: Any,
 ) -> Tensor:
     """Independent uniforms on [0, 1)."""
-    kind, shape = _require_floating("rand", dtype or get_default_dtype()), extents("rand", size, named.get("size"))
+    kind = _require_floating("rand", dtype or get_default_dtype())
+    shape = extents("rand", size, size_of(named, "rand"))
     state = _stream(generator, "rand")
     return leaf(kernel.uniform(shape, 0.0, 1.0, kind, as_device(device), *state), requires_grad)
 
@@ -76,7 +77,8 @@ def randn(
     **named: Any,
 ) -> Tensor:
     """Independent standard normals."""
-    kind, shape = _require_floating("randn", dtype or get_default_dtype()), extents("randn", size, named.get("size"))
+    kind = _require_floating("randn", dtype or get_default_dtype())
+    shape = extents("randn", size, size_of(named, "randn"))
     state = _stream(generator, "randn")
     return leaf(kernel.normal(shape, 0.0, 1.0, kind, as_device(device), *state), requires_grad)
 

@@ -6,16 +6,19 @@ defined here describes a tensor, converts it, or differentiates it.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from tritongrad import autograd, trace
+from tritongrad import autograd, printing, trace
 from tritongrad.methods import Attached
+from tritongrad.storage import Storage
 from tritongrad_kernels import dtypes, elementwise, index
-from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device
+from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device, to_dlpack
 from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device
 
 # The dtype of tensors made from Python floats; see `set_default_dtype`.
@@ -36,7 +39,26 @@ def set_default_dtype(d: dtypes.dtype) -> None:
 
 
 class Size(tuple):
-    """A shape. Equal to the tuple of its extents."""
+    """A shape. Equal to the tuple of its extents; slices, sums and multiples of it are sizes too."""
+
+    def __new__(cls, extents: Iterable[Any] = ()) -> Size:
+        """TypeError where an extent is no whole number."""
+        return tuple.__new__(cls, map(_extent, extents))
+
+    def __getitem__(self, key: Any) -> Any:
+        found = tuple.__getitem__(self, key)
+        return Size(found) if isinstance(key, slice) else found
+
+    def __add__(self, other: Any) -> Any:
+        return Size(tuple.__add__(self, other))
+
+    def __radd__(self, other: Any) -> Any:
+        return Size(other + tuple(self))
+
+    def __mul__(self, times: Any) -> Any:
+        return Size(tuple.__mul__(self, times))
+
+    __rmul__ = __mul__
 
     def numel(self) -> int:
         return math.prod(self)
@@ -45,16 +67,34 @@ class Size(tuple):
         return f"tritongrad.Size({list(self)})"
 
 
+def _extent(n: Any) -> int:
+    if type(n) is int:
+        return n
+    if isinstance(n, float) or not hasattr(n, "__index__"):
+        raise TypeError(f"Size: expected whole numbers, got {type(n).__name__}")
+    return n.__index__()
+
+
 class Tensor(Attached):
     """A strided array of numbers that remembers, where a gradient is wanted, the operation it came from."""
 
     __slots__ = ("__dict__", "__weakref__", "_node", "_requires_grad", "array", "grad", "hooks", "output_number")
 
     aliasing: Any = None  # if this is a view, the `aliasing.View` that says of what
+    after_accumulation: Sequence[Callable] = ()  # hooks called when `.grad` has been added to
+    retains_grad = False  # whether this non-leaf keeps its gradient, as leaves do
     rewrites = 0  # how often an in-place operation has given this tensor, the base of views, another history
 
-    def __init__(self, array: Array, requires_grad: bool = False) -> None:
-        self.array = array
+    def __init__(self, *data: Any, requires_grad: bool = False, device: Any = None) -> None:
+        """Made from an Array inside the framework; else torch's constructor of old, in the default dtype.
+
+        `Tensor(2, 3)` is uninitialised memory, `Tensor([1, 2])` the values of a sequence or numpy array, `Tensor(t)`
+        another name for t. `tensor(...)` is the better way, which also keeps dtypes.
+        """
+        if len(data) == 1 and type(data[0]) is Array:
+            self.array: Array = data[0]
+        else:
+            self.array = constructed(data, _default_dtype, device)
         self._node: autograd.Node | None = None
         self.output_number = 0
         self._requires_grad = requires_grad
@@ -65,7 +105,7 @@ class Tensor(Attached):
 
     @property
     def shape(self) -> Size:
-        return Size(self.array.shape)
+        return tuple.__new__(Size, self.array.shape)  # whole numbers, as they are
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one extent of it."""
@@ -78,10 +118,13 @@ class Tensor(Attached):
     def dim(self) -> int:
         return self.array.ndim
 
+    ndimension = dim
+
     def numel(self) -> int:
         return self.array.size
 
     nelement = numel
+    __array_priority__ = 1000  # numpy scalars leave arithmetic to us
 
     @property
     def dtype(self) -> dtypes.dtype:
@@ -119,6 +162,52 @@ class Tensor(Attached):
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point
 
+    def is_complex(self) -> bool:
+        return False
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    @property
+    def real(self) -> Tensor:
+        """The tensor itself: there are no complex ones."""
+        return self
+
+    @property
+    def layout(self) -> str:
+        """How elements lie in memory: always by strides."""
+        return "strided"
+
+    is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = False
+
+    def get_device(self) -> int:
+        """The index of the GPU; -1 on the CPU."""
+        return (self.device.index or 0) if self.is_cuda else -1
+
+    def untyped_storage(self) -> Storage:
+        """The memory behind this tensor and its views, in bytes."""
+        return Storage(self.array, 1)
+
+    def storage(self) -> Storage:
+        """The memory behind this tensor and its views, in elements."""
+        return Storage(self.array, self.itemsize)
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Whether this is host memory that a GPU reaches: all of it, where there is a GPU."""
+        return self.array.memory.is_pinned
+
+    def pin_memory(self, device: Any = None) -> Tensor:
+        """The tensor itself: host memory is always pinned where there is a GPU, and nothing is to be had elsewhere."""
+        if self.is_cuda:
+            raise RuntimeError(f"pin_memory: only host memory can be pinned, and this tensor is on {self.device}")
+        return self
+
+    def is_shared(self) -> bool:
+        return False
+
+    def share_memory_(self) -> Tensor:
+        raise RuntimeError("share_memory_: memory shared between processes is not offered; send the values instead")
+
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether memory holds the elements in C order, or in the given `memory_format`."""
         return self.array.is_channels_last if str(memory_format) == "channels_last" else self.array.is_contiguous
@@ -147,24 +236,39 @@ class Tensor(Attached):
 
     # ------------------------------------------------------------------------------------------------ to the host
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self, *, force: bool = False) -> np.ndarray:
         """The elements as a numpy array: sharing memory on the CPU, a copy from a GPU, where torch would refuse.
 
         On a machine with a GPU tensors are made there by default, so scripts that never name a device must get theirs
-        back. bfloat16 comes as ml_dtypes.bfloat16.
+        back. bfloat16 comes as ml_dtypes.bfloat16. RuntimeError for a tensor that requires grad, unless `force`d.
         """
-        if self.requires_grad and autograd.is_grad_enabled():
+        if self.requires_grad and not force:
             raise RuntimeError(
                 "numpy: can't be called on a tensor that requires grad; use tensor.detach().numpy() instead"
             )
         return self._host()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.numpy(), dtype) if not copy else np.array(self.numpy(), dtype)
+        return np.array(self.numpy(), dtype, copy=copy)
 
     def _host(self) -> np.ndarray:
         index.settle()
         return self.array.numpy()
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        """A DLPack capsule of the elements, sharing memory; numpy, torch and others take it by `from_dlpack`."""
+        if self.requires_grad:
+            raise BufferError("__dlpack__: can't export a tensor that requires grad; use tensor.detach()")
+        index.settle()
+        return to_dlpack(self.array, stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """DLPack's number for the kind of device (1 host, 2 CUDA, 3 host memory pinned for CUDA), and its index."""
+        if self.is_cuda:
+            return 2, self.device.index or 0
+        return (3 if self.is_pinned() else 1), 0
 
     def item(self) -> Any:
         """The only element as a Python number."""
@@ -184,48 +288,66 @@ class Tensor(Attached):
         return bool(self.item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._only())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._only())
+
+    def _only(self) -> Any:
+        if self.numel() != 1:
+            raise ValueError(f"only one element tensors can be converted to Python scalars, not {list(self.shape)}")
+        return self.item()
+
+    def __contains__(self, element: Any) -> bool:
+        """Whether some element equals the given one."""
+        if not isinstance(element, Tensor | bool | int | float):
+            raise RuntimeError(f"Tensor.__contains__ only supports a Tensor or a number, got {type(element).__name__}")
+        return bool((self == element).any())
 
     def __index__(self) -> int:
-        if self.dtype.is_floating_point:
+        if self.dtype.is_floating_point or self.numel() != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 else format(repr(self), spec)
+        return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)
 
     def __repr__(self) -> str:
-        host = self._host()
-        if self.dtype in (dtypes.bfloat16, dtypes.float16):
-            host = host.astype(np.float32)
-        body = np.array2string(host, precision=4, separator=", ", prefix="tensor(", threshold=1000)
-        notes = []
-        if self.dtype not in (_default_dtype, dtypes.int64, dtypes.bool_):
-            notes.append(f"dtype={self.dtype}")
-        if self.is_cuda:
-            notes.append(f"device='{self.device}'")
+        notes = [f"device='{self.device}'"] if self.is_cuda else []
         if self.node is not None:
             notes.append(f"grad_fn={self.node}")
         elif self.requires_grad:
             notes.append("requires_grad=True")
-        return f"tensor({', '.join([body, *notes])})"
+        return printing.text(self._host(), self.dtype, _default_dtype, notes)
 
     def __reduce__(self) -> tuple:
-        return (_rebuild, (type(self), np.array(self._host()), self.requires_grad and self.is_leaf))
+        """Values, memory order, requires_grad and attributes; a result comes back as a leaf, without its history."""
+        order = self.array.dense_order() or tuple(range(self.ndim))
+        values = np.array(self._host().transpose(order), order="C")
+        return (_rebuild, (type(self), values, order, self.requires_grad), self._attributes() or None)
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+
+    def _attributes(self) -> dict[str, Any]:
+        """What a user hung on this tensor."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("aliasing", "rewrites")}
+
+    def __copy__(self) -> Any:
+        """Another tensor in the same memory."""
+        copied = _bare(type(self), self.array, self._requires_grad)
+        copied.__dict__.update(self._attributes())
+        return copied
 
     def __deepcopy__(self, memo: dict) -> Any:
         if self.node is not None:
             raise RuntimeError("deepcopy: only leaf tensors (made by the user) can be copied deeply; detach() first")
         if id(self) not in memo:
-            copied = self.__class__.__new__(self.__class__)
-            Tensor.__init__(copied, duplicate(self.array), self._requires_grad)
+            copied = _bare(type(self), duplicate(self.array), self._requires_grad)
             if self.grad is not None:
-                copied.grad = Tensor(duplicate(self.grad.array))
-            copied.__dict__.update(self.__dict__)
+                copied.grad = _bare(type(self.grad), duplicate(self.grad.array), self.grad._requires_grad)
             memo[id(self)] = copied
+            copied.__dict__.update(copy.deepcopy(self._attributes(), memo))
         return memo[id(self)]
 
     # -------------------------------------------------------------------------------------------------- gradients
@@ -327,14 +449,32 @@ class Tensor(Attached):
         hooks.append(hook)
         return Hook(hooks, hook)
 
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Hook:
+        """Call `hook` with this leaf each time a backward has added to its `.grad`."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self.node is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        hooks = self.after_accumulation = self.after_accumulation or []
+        assert isinstance(hooks, list)
+        hooks.append(hook)
+        return Hook(hooks, hook)
+
     def retain_grad(self) -> None:
         """Keep the gradient of this non-leaf in `.grad` as well."""
-        if self.node is not None:
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self.node is None or self.retains_grad:
+            return
+        this = weakref.ref(self)  # the graph must not keep alive what it gave
 
-            def keep(g: Tensor) -> None:
-                self.grad = g if self.grad is None else self.grad + g
+        def keep(g: Tensor) -> None:
+            tensor = this()
+            if tensor is not None:
+                tensor.grad = g if tensor.grad is None else tensor.grad + g
 
-            self.register_hook(keep)
+        self.register_hook(keep)
+        self.retains_grad = True
 
     # What `autograd` asks of a tensor.
 
@@ -354,7 +494,7 @@ class Tensor(Attached):
     def from_numpy_like(self, values: np.ndarray) -> Tensor:
         """Values as a tensor of this one's shape, dtype, device and requires_grad."""
         array = from_host(values.reshape(self.shape).astype(self.dtype.numpy), self.device)
-        return Tensor(array, self.requires_grad and self.node is None)
+        return Tensor(array, requires_grad=self.requires_grad and self.node is None)
 
     def fitted(self, shape: tuple[int, ...], dtype: dtypes.dtype, name: str) -> Tensor:
         """This gradient in the shape and dtype of the input it is for, summed over what that was broadcast along."""
@@ -391,10 +531,32 @@ class Hook:
             self._hooks.remove(self._hook)
 
 
-def _rebuild(cls: type, values: np.ndarray, requires_grad: bool) -> Tensor:
+def _bare(cls: type, array: Array, requires_grad: bool) -> Any:
+    """A leaf of a class whose own constructor wants something else."""
     result: Tensor = object.__new__(cls)
-    Tensor.__init__(result, from_host(values), requires_grad)
+    Tensor.__init__(result, array)
+    result._requires_grad = requires_grad
     return result
+
+
+def _rebuild(cls: type, values: np.ndarray, order: Sequence[int], requires_grad: bool) -> Tensor:
+    back = [order.index(axis) for axis in range(len(order))]
+    return _bare(cls, from_host(values).permute(back), requires_grad)
+
+
+def constructed(data: tuple[Any, ...], kind: dtypes.dtype, device: Any) -> Array:
+    """What `Tensor(...)` or `FloatTensor(...)` stands for: sizes, a sequence of numbers, or a tensor."""
+    place, first = as_device(device), data[0] if data else None
+    if len(data) == 1 and isinstance(first, Tensor):
+        return first.array
+    if len(data) == 1 and not isinstance(first, Size | int):
+        if not isinstance(first, Sequence | np.ndarray) or isinstance(first, str):
+            raise TypeError(f"Tensor: expected sizes or a sequence of numbers, got {type(first).__name__}")
+        return from_host(np.array(first, kind.numpy), place)
+    shape = tuple(Size(first if isinstance(first, Size) else data)) if data else (0,)
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"Tensor: extents must not be negative, got {list(shape)}")
+    return empty(shape, kind, place)
 
 
 def duplicate(a: Array) -> Array:

@@ -148,6 +148,61 @@ def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = 
     return total if bias is None else elementwise.map(formulas._add, total, bias, dtype=dtype, compute=acc)
 
 
+@triton.jit
+def _matmul_integers(
+    A, B, OUT, batch_shape, a_batch, b_batch, M, N, K, am, ak, bk, bn,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """out[b, m, n] = sum over k of a[b, m, k] b[b, k, n] modulo 2^64: tensor cores have no such product.
+
+    Shapes  a [..., M, K] and b [..., K, N] through any strides, out [batch, M, N] contiguous.
+    Grid    one program per batch element and BM x BN tile of the output.
+    Bytes   read a and b, write out.
+    """
+    tiles_m, tiles_n = tl.cdiv(M, BM), tl.cdiv(N, BN)
+    pid = tl.program_id(0).to(tl.int64)
+    batch = pid // (tiles_m * tiles_n)
+    m = ((pid % (tiles_m * tiles_n)) // tiles_n) * BM + tl.arange(0, BM)
+    n = (pid % tiles_n) * BN + tl.arange(0, BN)
+    a_row = A + _offsets(batch, batch_shape, a_batch) + m[:, None] * am
+    b_column = B + _offsets(batch, batch_shape, b_batch) + n[None, :] * bn
+    acc = tl.zeros((BM, BN), tl.int64)
+    for start in range(0, K, BK):
+        k = start + tl.arange(0, BK).to(tl.int64)
+        a = tl.load(a_row + k[None, :] * ak, mask=(m < M)[:, None] & (k < K)[None, :], other=0).to(tl.int64)
+        b = tl.load(b_column + k[:, None] * bk, mask=(k < K)[:, None] & (n < N)[None, :], other=0).to(tl.int64)
+        products = tl.mul(a[:, :, None], b[None, :, :], sanitize_overflow=False)
+        acc = tl.add(acc, tl.sum(products, 1), sanitize_overflow=False)
+    place = OUT + (batch * M + m[:, None]) * N + n[None, :]
+    tl.store(place, acc.to(OUT.dtype.element_ty), mask=(m < M)[:, None] & (n < N)[None, :])
+
+
 def _integer_matmul(a: Array, b: Array, dtype: dtype) -> Array:
-    product = elementwise.map(formulas._mul, a.unsqueeze(a.ndim), b.unsqueeze(b.ndim - 2), dtype=dtypes.int64)
-    return reduce.sum(product, (product.ndim - 2,), dtype=dtype)
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    batch_shape = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = a.expand((*batch_shape, m, k)), b.expand((*batch_shape, k, n))
+    out, batches = empty((*batch_shape, m, n), dtype, a.device), math.prod(batch_shape)
+    config = tile("matmul_integers", BM=m, BN=n, BK=k)
+    merged, strides = elementwise.merge_axes(
+        batch_shape, contiguous_strides(batch_shape), a.strides[:-2], b.strides[:-2]
+    )
+    a_batch, b_batch = strides[1:] if batches > 1 else ((0,), (0,))
+    launch(
+        _matmul_integers,
+        cdiv(m, config["BM"]) * cdiv(n, config["BN"]) * batches,
+        a,
+        b,
+        out,
+        merged,
+        a_batch,
+        b_batch,
+        m,
+        n,
+        k,
+        *a.strides[-2:],
+        *b.strides[-2:],
+        flops=2 * batches * m * n * k,
+        bytes=footprint(a, b, out),
+        **config,
+    )
+    return out

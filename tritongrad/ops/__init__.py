@@ -12,6 +12,7 @@ from tritongrad.ops import (
     assignment,
     comparison,
     creation,
+    decomposition,
     gather,
     indexing,
     inplace,
@@ -166,9 +167,15 @@ _METHODS = [
     *(getattr(reduce, name) for name in (
         "all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "norm", "std", "sum", "var",
     )),
-    *(getattr(linalg, name) for name in ("addmm", "bmm", "dot", "matmul", "mm", "mv", "outer")),
+    *(getattr(linalg, name) for name in (
+        "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cross", "dot", "ger", "inner", "kron", "matmul", "mm",
+        "mv", "outer", "vdot",
+    )),
     *(getattr(creation, name) for name in (
         "new", "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros",
+    )),
+    *(getattr(decomposition, name) for name in (
+        "cholesky_inverse", "cholesky_solve", "det", "logdet", "matrix_power", "qr", "slogdet",
     )),
     typed.type,
     softmax_ops.softmax,
@@ -183,6 +190,10 @@ for _module, _names in _ELEMENTWISE.items():
 for _function in _METHODS:
     setattr(Tensor, _function.__name__, _function)
 _SHORTHANDS = {
+    "cholesky": decomposition.old_cholesky,
+    "inverse": decomposition.inv,
+    "pinverse": decomposition.pinverse,
+    "svd": decomposition.old_svd,
     **{
         name: _conversion(kind)
         for name, kind in {

@@ -231,7 +231,7 @@ def zeros(
     **named: Any,
 ) -> Tensor:
     """A tensor of zeros."""
-    shape = extents("zeros", size, _size(named, "zeros"))
+    shape = extents("zeros", size, size_of(named, "zeros"))
     return leaf(elementwise.full(shape, 0, dtype or get_default_dtype(), as_device(device)), requires_grad)
 
 
@@ -245,7 +245,7 @@ def ones(
     **named: Any,
 ) -> Tensor:
     """A tensor of ones."""
-    shape = extents("ones", size, _size(named, "ones"))
+    shape = extents("ones", size, size_of(named, "ones"))
     return leaf(elementwise.full(shape, 1, dtype or get_default_dtype(), as_device(device)), requires_grad)
 
 
@@ -260,12 +260,12 @@ def uninitialised(
     **named: Any,
 ) -> Tensor:
     """`empty`: a tensor whose elements are whatever the memory held, in C order or in channels-last order."""
-    shape = extents("empty", size, _size(named, "empty"))
+    shape = extents("empty", size, size_of(named, "empty"))
     strides = channels_last_strides(shape) if str(memory_format) == "channels_last" else None
     return leaf(empty(shape, dtype or get_default_dtype(), as_device(device), strides), requires_grad)
 
 
-def _size(named: dict[str, Any], name: str) -> Any:
+def size_of(named: dict[str, Any], name: str) -> Any:
     """The keyword `size`, which cannot stand beside positional extents; TypeError for any other."""
     others = set(named) - {"size"}
     if others:

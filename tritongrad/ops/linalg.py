@@ -110,7 +110,9 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """y[..., o] = sum over i, j of input1[..., i] weight[o, i, j] input2[..., j], plus bias[o]."""
     require_alike("bilinear", input1, input2, weight)
     if weight.ndim != 3 or input1.shape[:-1] != input2.shape[:-1]:
-        raise RuntimeError(f"bilinear: expected [..., I], [..., J] and [O, I, J], got {described(input1, input2, weight)}")
+        raise RuntimeError(
+            f"bilinear: expected [..., I], [..., J] and [O, I, J], got {described(input1, input2, weight)}"
+        )
     if (input1.shape[-1], input2.shape[-1]) != tuple(weight.shape[1:]):
         raise RuntimeError(f"bilinear: the inner extents of {described(input1, input2, weight)} differ")
     o, i, j = weight.array.shape
@@ -252,7 +254,11 @@ def addr(
         c = expand(input, product.shape)
     except RuntimeError:
         raise RuntimeError(f"addr: {described(input)} does not expand to shape {list(product.shape)}") from None
-    return into(out, "addr", product if beta == 0 else _scaled(c, beta) + product)
+    if beta == 0:
+        y = record(product.array, (product, lambda dy: dy), (c, lambda dy: dy.zeros_like()))
+    else:
+        y = _scaled(c, beta) + product
+    return into(out, "addr", y)
 
 
 def baddbmm(
@@ -327,25 +333,6 @@ def _multiplied(chain: list[Tensor], cut: dict[tuple[int, int], int], i: int, j:
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """`multi_dot` of matrices given one by one; a single one is its own product."""
     return matrices[0] if len(matrices) == 1 else multi_dot(matrices, out=out)
-
-
-def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
-    """The n-th power of square matrices [..., N, N] by repeated squaring, n >= 0."""
-    if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
-        raise RuntimeError(f"matrix_power: expected square matrices, got {described(input)}")
-    result, square = None, input
-    for bit in reversed(bin(n)[2:]):
-        if bit == "1":
-            result = square if result is None else matmul(result, square)
-        n >>= 1
-        if n:
-            square = matmul(square, square)
-    if result is None:
-        size = input.array.shape[-1]
-        rows, columns = elementwise.iota(size, input.device).unsqueeze(1), elementwise.iota(size, input.device)
-        identity = elementwise.map(formulas._eq, rows, columns, dtype=input.dtype, compute=dtypes.int64)
-        result = expand(Tensor(identity), input.shape).clone()
-    return into(out, "matrix_power", result if result is not input else input.clone())
 
 
 # ------------------------------------------------------------------------------------------------ products along axes
