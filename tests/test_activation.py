@@ -160,3 +160,24 @@ def test_what_is_refused() -> None:
 
 def test_softsign_promotes_as_its_formula() -> None:
     compare("softsign", F.softsign(tg.tensor([1, -3])), torch.nn.functional.softsign(torch.tensor([1, -3])), 1e-7)
+
+
+MODULES: list[tuple[str, dict[str, Any]]] = [
+    ("ReLU", {}), ("ReLU", {"inplace": True}), ("ReLU6", {}), ("LeakyReLU", {}), ("LeakyReLU", {"negative_slope": 0.3}),
+    ("ELU", {"alpha": 0.5}), ("CELU", {"alpha": 2.0}), ("SELU", {}), ("Sigmoid", {}), ("LogSigmoid", {}), ("Tanh", {}),
+    ("Tanhshrink", {}), ("GELU", {}), ("GELU", {"approximate": "tanh"}), ("SiLU", {"inplace": True}), ("Mish", {}),
+    ("Softplus", {"beta": 2.0}), ("Softsign", {}), ("Hardswish", {}), ("Hardsigmoid", {}),
+    ("Hardtanh", {"max_val": 2.0}),
+    ("Hardshrink", {"lambd": 0.3}), ("Softshrink", {}), ("Threshold", {"threshold": 0.1, "value": 20.0}),
+    ("GLU", {"dim": 1}),
+    ("PReLU", {}), ("PReLU", {"num_parameters": 4, "init": 0.1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), MODULES, ids=[f"{n}-{o}" for n, o in MODULES])
+def test_modules(name: str, options: dict[str, Any]) -> None:
+    ours, theirs = getattr(tg.nn, name)(**options), getattr(torch.nn, name)(**options)
+    x = randn(3, 4).astype(np.float32)
+    compare(name, ours(tg.tensor(x)).detach(), theirs(torch.tensor(x)).detach(), 1e-6)
+    assert repr(ours) == repr(theirs)
+    assert [p.shape for p in ours.parameters()] == [tuple(p.shape) for p in theirs.parameters()]

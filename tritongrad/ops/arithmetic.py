@@ -88,9 +88,9 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None, out
     a gradient but 0.
     """
     if rounding_mode in ("floor", "trunc"):
-        z = floor_divide(input, other) if rounding_mode == "floor" else _trunc_divide(input, other)
-        zero = (input, lambda dy: dy.zeros_like()), (other, lambda dy: dy.zeros_like())
-        return into(out, "div", record(z.array, *zero))
+        whole = floor_divide(input, other) if rounding_mode == "floor" else _trunc_divide(input, other)
+        result = record(whole.array, (input, lambda dy: dy.zeros_like()), (other, lambda dy: dy.zeros_like()))
+        return into(out, "div", result)
     if rounding_mode is not None:
         raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
     z = apply("div", formulas._div, input, other, kind=floating_type(input, other))
