@@ -53,6 +53,12 @@ def test_aliases(alias: str) -> None:
     assert getattr(tg.Tensor, alias) is getattr(tg.Tensor, ALIASES[alias])
 
 
+def test_a_number_cannot_come_first() -> None:
+    for name in (*COMPARISONS, "maximum", "minimum", "fmax", "rsub"):
+        with pytest.raises(TypeError, match=rf"{name}\(\): argument 'input' \(position 1\) must be Tensor, not int"):
+            getattr(tg, name)(1, tg.ones(2))
+
+
 def test_classes_of_numbers() -> None:
     for name in ("isnan", "isinf", "isposinf", "isneginf", "isfinite", "isreal", "signbit", "logical_not"):
         for kind in ("float64", "float32", "float16", "bfloat16"):
@@ -173,6 +179,12 @@ def test_clamp_of_integers_and_what_it_refuses() -> None:
     for bounds in ({"min": 0, "max": 5}, {"min": 0.5}, {"max": 2.5}, {"min": True}):
         same(tg.tensor([7, -7, 1]).clamp(**bounds), torch.tensor([7, -7, 1]).clamp(**bounds), str(bounds))
     same(tg.clamp(tg.tensor([True, False]), 0, 1), torch.clamp(torch.tensor([True, False]), 0, 1))
+    for name in ("clamp_min", "clamp_max"):
+        ours, theirs = (
+            (tg.tensor([True, False]), tg.tensor([False])),
+            (torch.tensor([True, False]), torch.tensor([False])),
+        )
+        same(getattr(tg, name)(*ours), getattr(torch, name)(*theirs), name)
     x = tg.ones(2)
     for f, kind, message in (
         (lambda: tg.clamp(x), RuntimeError, "clamp: at least one of min and max must not be None"),

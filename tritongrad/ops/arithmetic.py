@@ -71,6 +71,7 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None 
 
 def rsub(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """other - alpha input."""
+    require_tensor("rsub", input=input)
     return sub(other, input, alpha=alpha)
 
 

@@ -13,33 +13,39 @@ from tritongrad_kernels.dtypes import bool_
 # ---------------------------------------------------------------------------------------------------------- comparison
 
 
-def eq(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def eq(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """Where input == other."""
+    require_tensor("eq", input=input)
     return into(out, "eq", Tensor(apply("eq", formulas._eq, input, other, to=bool_)))
 
 
-def ne(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def ne(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """Where input != other."""
+    require_tensor("ne", input=input)
     return into(out, "ne", Tensor(apply("ne", formulas._ne, input, other, to=bool_)))
 
 
-def lt(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def lt(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """Where input < other."""
+    require_tensor("lt", input=input)
     return into(out, "lt", Tensor(apply("lt", formulas._lt, input, other, to=bool_)))
 
 
-def le(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def le(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """Where input <= other."""
+    require_tensor("le", input=input)
     return into(out, "le", Tensor(apply("le", formulas._le, input, other, to=bool_)))
 
 
-def gt(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def gt(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """Where input > other."""
+    require_tensor("gt", input=input)
     return into(out, "gt", Tensor(apply("gt", formulas._lt, other, input, to=bool_)))
 
 
-def ge(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def ge(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """Where input >= other."""
+    require_tensor("ge", input=input)
     return into(out, "ge", Tensor(apply("ge", formulas._le, other, input, to=bool_)))
 
 
@@ -220,8 +226,9 @@ def _keep(dy: Tensor, loses: Tensor, ties: Tensor) -> Tensor:
     return where(loses, 0.0, where(ties, dy * 0.5, dy))
 
 
-def maximum(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def maximum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The larger, NaN if either is; where equal, each gets half of the gradient."""
+    require_tensor("maximum", input=input, other=other)
     result = record(
         apply("maximum", formulas._or if result_type(input, other) is bool_ else formulas._maximum, input, other),
         (input, lambda dy: _keep(dy, lt(input, other), eq(input, other))),
@@ -230,8 +237,9 @@ def maximum(input: Operand, other: Operand, *, out: Tensor | None = None) -> Ten
     return into(out, "maximum", result)
 
 
-def minimum(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def minimum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The smaller, NaN if either is; where equal, each gets half of the gradient."""
+    require_tensor("minimum", input=input, other=other)
     result = record(
         apply("minimum", formulas._and if result_type(input, other) is bool_ else formulas._minimum, input, other),
         (input, lambda dy: _keep(dy, gt(input, other), eq(input, other))),
@@ -276,18 +284,19 @@ def clamp(
     if len({isinstance(b, Tensor) for b in bounds}) == 2:
         raise TypeError("clamp: min and max must both be numbers or both be tensors")
     kind = result_type(input, *bounds)
-    refuse("clamp", kind, "b")
+    if not isinstance(bounds[0], Tensor):
+        refuse("clamp", kind, "b")
     compute = dtypes.compute(kind)
     z, *ends = arrays("clamp", input, *bounds)
     if min is not None:
-        z = kernel.map(formulas._maximum, z, ends[0], dtype=kind, compute=compute)
+        z = kernel.map(formulas._or if kind is bool_ else formulas._maximum, z, ends[0], dtype=kind, compute=compute)
     if max is not None:
-        z = kernel.map(formulas._minimum, z, ends[-1], dtype=kind, compute=compute)
+        z = kernel.map(formulas._and if kind is bool_ else formulas._minimum, z, ends[-1], dtype=kind, compute=compute)
     result = record(
         z,
         (input, lambda dy: where(_inside(input, min, max), dy, 0.0)),
-        (min, lambda dy: where(lt(input, min) if max is None else logical_and(lt(input, min), lt(min, max)), dy, 0.0)),
-        (max, lambda dy: where(gt(input, max) if min is None else logical_or(gt(input, max), lt(max, min)), dy, 0.0)),
+        (min, lambda dy: where(_raised(input, min, max), dy, 0.0)),
+        (max, lambda dy: where(_lowered(input, min, max), dy, 0.0)),
     )
     return into(out, "clamp", result)
 
@@ -297,6 +306,16 @@ def _inside(input: Tensor, min: Operand | None, max: Operand | None) -> Tensor:
     if min is None:
         return le(input, max)
     return ge(input, min) if max is None else logical_and(ge(input, min), le(input, max))
+
+
+def _raised(input: Tensor, min: Operand, max: Operand) -> Tensor:
+    """Where input was moved to min."""
+    return lt(input, min) if max is None else logical_and(lt(input, min), lt(min, max))
+
+
+def _lowered(input: Tensor, min: Operand, max: Operand) -> Tensor:
+    """Where input was moved to max, as everything is where that lies below min."""
+    return gt(input, max) if min is None else logical_or(gt(input, max), lt(max, min))
 
 
 clip = clamp

@@ -57,9 +57,9 @@ from tritongrad.ops.comparison import (
     lt,
     ne,
 )
-from tritongrad.ops.operands import Operand, floating_type, overwrite, result_type, write
+from tritongrad.ops.operands import Operand, floating_type, overwrite, require_tensor, result_type, write
 from tritongrad.tensor import Tensor, record_inplace
-from tritongrad_kernels import formulas
+from tritongrad_kernels import dtypes, formulas
 from tritongrad_kernels.dtypes import bool_
 
 # ----------------------------------------------------------------------------------------------------------- arithmetic
@@ -136,16 +136,19 @@ def fmod_(input: Tensor, other: Operand) -> Tensor:
 
 def gcd_(input: Tensor, other: Tensor) -> Tensor:
     """`gcd` in place."""
+    require_tensor("gcd_", input=input, other=other)
     return overwrite("gcd_", result_type(input, other), gcd, input, other)
 
 
 def lcm_(input: Tensor, other: Tensor) -> Tensor:
     """`lcm` in place."""
+    require_tensor("lcm_", input=input, other=other)
     return overwrite("lcm_", result_type(input, other), lcm, input, other)
 
 
 def hypot_(input: Tensor, other: Tensor) -> Tensor:
     """`hypot` in place."""
+    require_tensor("hypot_", input=input, other=other)
     return overwrite("hypot_", result_type(input, other), hypot, input, other)
 
 
@@ -206,7 +209,7 @@ def sign_(input: Tensor) -> Tensor:
 
 def square_(input: Tensor) -> Tensor:
     """`square` in place."""
-    return overwrite("square_", input.dtype, square, input)
+    return overwrite("square_", dtypes.int64 if input.dtype is bool_ else input.dtype, square, input)
 
 
 absolute_, negative_, fix_, sgn_ = abs_, neg_, trunc_, sign_

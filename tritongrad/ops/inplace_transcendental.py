@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tritongrad.ops.operands import Operand, floating_type, overwrite, result_type
+from tritongrad.ops.operands import Operand, floating_type, overwrite, require_tensor, result_type
 from tritongrad.ops.transcendental import (
     acos,
     acosh,
@@ -200,6 +200,7 @@ arccos_, arccosh_, arcsin_, arcsinh_, arctan_, arctanh_ = acos_, acosh_, asin_, 
 
 def atan2_(input: Tensor, other: Tensor) -> Tensor:
     """`atan2` in place."""
+    require_tensor("atan2_", input=input, other=other)
     return overwrite("atan2_", floating_type(input, other), atan2, input, other)
 
 
