@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import triton
 
 from tritongrad.precompile import load, precompile
 
@@ -62,7 +63,11 @@ def test_the_first_step_compiles_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert counts["launches"] > 40 and (counts["compiled"], counts["cached"]) == (0, len(reports))
 
     counts = steps(tmp_path / "there", str(bundle))
-    assert (counts["loaded"], counts["compiled"], counts["cached"]) == (len(reports), 0, 0)
+    assert (counts["loaded"], counts["compiled"]) == (len(reports), 0)
+    # Triton 3.6 cannot preload a kernel that takes a function, and finds it in the cache instead.
+    assert counts["cached"] == (
+        0 if triton.__version__ >= "3.7" else sum("jit_function" in r.variant.preload for r in reports)
+    )
 
 
 def test_a_bundle_is_for_a_gpu(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import triton
 from triton import knobs
 
 import tritongrad_kernels
@@ -43,6 +44,8 @@ def load(path: Path) -> int:
             if name != _INDEX:
                 _unpack(archive, name)
     for entry in entries:
+        if triton.__version__.startswith("3.6.") and "jit_function" in entry["preload"]:
+            continue  # 3.6 cannot preload a kernel that takes a function: its first launch finds it in the cache
         module, _, name = entry["function"].partition(":")
         getattr(importlib.import_module(module), name).preload(entry["preload"])
     return len(entries)

@@ -17,12 +17,33 @@ from pathlib import Path
 from typing import Any
 
 import triton
-from triton import knobs
+from triton import JITFunction, knobs
+from triton.runtime import jit
 
 from tritongrad_kernels import stand_in
 from tritongrad_kernels.compile import explain, machine_code, signature, wire
 
 _FIGURES = hashlib.sha256(Path(machine_code.__file__).read_bytes()).hexdigest()[:16]  # of what reads them
+
+
+def _write_functions_by_name() -> None:
+    """Triton 3.6 cannot write down what specialises a kernel that takes a jit function; later ones write its name."""
+    original = jit.serialize_specialization_data
+
+    def serialize(name: str, signature: Any, constants: Mapping, *rest: Any) -> str:
+        named = {
+            key: {"jit_function": f"{value.module}:{value.fn.__qualname__}"}
+            if isinstance(value, JITFunction)
+            else value
+            for key, value in constants.items()
+        }
+        return original(name, signature, named, *rest)
+
+    jit.serialize_specialization_data = serialize
+
+
+if triton.__version__.startswith("3.6."):
+    _write_functions_by_name()
 
 
 def specialise(request: Mapping[str, Any]) -> list[dict[str, Any]]:
