@@ -64,6 +64,7 @@ VIEWS: dict[str, Callable] = {
     "diag_of_a_vector": lambda x: x[0, 0].diag(-2),
     "diag_embed": lambda x: x.diag_embed(),
     "diag_embed_between": lambda x: x.diag_embed(1, 0, 2),
+    "trace": lambda x: x[0].trace() + x[:, :0, 0].trace(),
     "unfold": lambda x: x.unfold(2, 3, 1),
     "unfold_apart": lambda x: x.unfold(0, 1, 2),
     "unfold_first": lambda x: x.unfold(0, 3, 1).unfold(1, 2, 1),
@@ -135,6 +136,12 @@ def test_broadcasting_together() -> None:
     f = lambda lib: lambda x, y: lib.broadcast_tensors(x, y)[0] * lib.broadcast_tensors(x, y)[1]  # noqa: E731
     check(f(tg), f(torch), randn(3, 1), randn(1, 4), second=True, terms=4)
     assert tg.broadcast_tensors() == []
+
+
+def test_matrices_from_and_to_their_diagonals() -> None:
+    for lib in (tg, torch):
+        assert lib.diagflat(lib.tensor([[1, 2]]), 1).tolist() == [[0, 1, 0], [0, 0, 2], [0, 0, 0]]
+        assert lib.trace(lib.tensor([[1, 2], [3, 4]]).to(lib.int32)).dtype is lib.int64
 
 
 def test_at_least_so_many_axes() -> None:
@@ -245,6 +252,7 @@ ERRORS: list[tuple[Callable, type[Exception], str]] = [
     (lambda x: x.diagonal(0, 1, -2), RuntimeError, "diagonal: the dimensions 1 and -2 must not be the same"),
     (lambda x: x.diagonal(0, 1, 3), IndexError, "but got 3"),
     (lambda x: x.diag(), RuntimeError, "diag: expected a vector or a matrix, got a tensor of 3 dimensions"),
+    (lambda x: x.trace(), RuntimeError, "trace: expected a matrix, got a tensor of 3 dimensions"),
     (lambda x: tg.diag_embed(tg.tensor(1.0)), IndexError, "but got -2"),
     (lambda x: x.unfold(1, 4, 1), RuntimeError, r"unfold: size 4 is not in 0 .. 3, the size of dimension 1"),
     (lambda x: x.unfold(1, 2, 0), RuntimeError, "unfold: step is 0"),

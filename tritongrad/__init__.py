@@ -18,6 +18,7 @@ from tritongrad.autograd import (
     set_grad_enabled as set_grad_enabled,
 )
 from tritongrad.io import load as load, save as save
+from tritongrad.ops import return_types as return_types
 from tritongrad.ops.activation import (
     celu as celu,
     celu_ as celu_,
@@ -283,6 +284,10 @@ from tritongrad.ops.masking import (
     triu as triu,
     where as where,
 )
+from tritongrad.ops.norms import (
+    dist as dist,
+    norm as norm,
+)
 from tritongrad.ops.operands import (
     can_cast as can_cast,
     promote_types as promote_types,
@@ -302,22 +307,37 @@ from tritongrad.ops.reduce import (
     all as all,
     amax as amax,
     amin as amin,
+    aminmax as aminmax,
     any as any,
     argmax as argmax,
     argmin as argmin,
+    count_nonzero as count_nonzero,
+    logsumexp as logsumexp,
     max as max,
     mean as mean,
     min as min,
-    norm as norm,
-    std as std,
+    nanmean as nanmean,
+    nansum as nansum,
+    prod as prod,
     sum as sum,
-    var as var,
+)
+from tritongrad.ops.scan import (
+    cummax as cummax,
+    cummin as cummin,
+    cumprod as cumprod,
+    cumsum as cumsum,
+    cumulative_trapezoid as cumulative_trapezoid,
+    diff as diff,
+    logcumsumexp as logcumsumexp,
+    trapezoid as trapezoid,
+    trapz as trapz,
 )
 from tritongrad.ops.slicing import (
     as_strided as as_strided,
     chunk as chunk,
     diag as diag,
     diag_embed as diag_embed,
+    diagflat as diagflat,
     diagonal as diagonal,
     dsplit as dsplit,
     hsplit as hsplit,
@@ -326,10 +346,38 @@ from tritongrad.ops.slicing import (
     split as split,
     split_with_sizes as split_with_sizes,
     tensor_split as tensor_split,
+    trace as trace,
     unbind as unbind,
     vsplit as vsplit,
 )
 from tritongrad.ops.softmax import log_softmax as log_softmax, softmax as softmax
+from tritongrad.ops.sort import (
+    argsort as argsort,
+    bucketize as bucketize,
+    isin as isin,
+    kthvalue as kthvalue,
+    msort as msort,
+    searchsorted as searchsorted,
+    sort as sort,
+    topk as topk,
+    unique as unique,
+    unique_consecutive as unique_consecutive,
+)
+from tritongrad.ops.statistics import (
+    bincount as bincount,
+    corrcoef as corrcoef,
+    cov as cov,
+    histc as histc,
+    median as median,
+    mode as mode,
+    nanmedian as nanmedian,
+    nanquantile as nanquantile,
+    quantile as quantile,
+    std as std,
+    std_mean as std_mean,
+    var as var,
+    var_mean as var_mean,
+)
 from tritongrad.ops.transcendental import (
     acos as acos,
     acosh as acosh,

@@ -95,6 +95,7 @@ class Attached:
     allclose: Method
     amax: Method
     amin: Method
+    aminmax: Method
     any: Method
     arccos: Method
     arccos_: Method
@@ -112,6 +113,7 @@ class Attached:
     arctanh_: Method
     argmax: Method
     argmin: Method
+    argsort: Method
     argwhere: Method
     as_strided: Method
     asin: Method
@@ -128,6 +130,7 @@ class Attached:
     bernoulli: Method
     bernoulli_: Method
     bfloat16: Method
+    bincount: Method
     bitwise_and: Method
     bitwise_and_: Method
     bitwise_left_shift: Method
@@ -165,21 +168,32 @@ class Attached:
     copy_: Method
     copysign: Method
     copysign_: Method
+    corrcoef: Method
     cos: Method
     cos_: Method
     cosh: Method
     cosh_: Method
+    count_nonzero: Method
+    cov: Method
     cpu: Method
     cross: Method
     cuda: Method
+    cummax: Method
+    cummin: Method
+    cumprod: Method
+    cumprod_: Method
+    cumsum: Method
+    cumsum_: Method
     deg2rad: Method
     deg2rad_: Method
     det: Method
     diag: Method
     diag_embed: Method
     diagonal: Method
+    diff: Method
     digamma: Method
     digamma_: Method
+    dist: Method
     div: Method
     div_: Method
     divide: Method
@@ -242,6 +256,7 @@ class Attached:
     hardshrink: Method
     heaviside: Method
     heaviside_: Method
+    histc: Method
     hsplit: Method
     hypot: Method
     hypot_: Method
@@ -265,6 +280,7 @@ class Attached:
     isposinf: Method
     isreal: Method
     kron: Method
+    kthvalue: Method
     lcm: Method
     lcm_: Method
     le: Method
@@ -289,6 +305,7 @@ class Attached:
     log_softmax: Method
     logaddexp2: Method
     logaddexp: Method
+    logcumsumexp: Method
     logdet: Method
     logical_and: Method
     logical_and_: Method
@@ -300,6 +317,7 @@ class Attached:
     logical_xor_: Method
     logit: Method
     logit_: Method
+    logsumexp: Method
     long: Method
     lt: Method
     lt_: Method
@@ -313,11 +331,14 @@ class Attached:
     max: Method
     maximum: Method
     mean: Method
+    median: Method
     min: Method
     minimum: Method
     mm: Method
+    mode: Method
     moveaxis: Method
     movedim: Method
+    msort: Method
     mul: Method
     mul_: Method
     multinomial: Method
@@ -326,6 +347,10 @@ class Attached:
     mv: Method
     nan_to_num: Method
     nan_to_num_: Method
+    nanmean: Method
+    nanmedian: Method
+    nanquantile: Method
+    nansum: Method
     narrow: Method
     ne: Method
     ne_: Method
@@ -353,8 +378,10 @@ class Attached:
     pow: Method
     pow_: Method
     prelu: Method
+    prod: Method
     put_: Method
     qr: Method
+    quantile: Method
     rad2deg: Method
     rad2deg_: Method
     random_: Method
@@ -396,6 +423,7 @@ class Attached:
     sinh_: Method
     slogdet: Method
     softmax: Method
+    sort: Method
     split: Method
     split_with_sizes: Method
     sqrt: Method
@@ -423,6 +451,8 @@ class Attached:
     tensor_split: Method
     tile: Method
     to: Method
+    topk: Method
+    trace: Method
     transpose: Method
     tril: Method
     tril_: Method
@@ -438,6 +468,8 @@ class Attached:
     unflatten: Method
     unfold: Method
     uniform_: Method
+    unique: Method
+    unique_consecutive: Method
     unsqueeze: Method
     var: Method
     vdot: Method

@@ -99,7 +99,7 @@ def _put(
 @triton.jit
 def _end_of_run(SORTED, p, key, end, bits):
     """The first position after p, at most `end`, whose key is another, by bisection of fewer than 2^bits positions."""
-    low, high = p, end
+    low, high = p, end.to(tl.int64)
     for _ in range(bits):
         middle = low + (high - low) // 2
         same = tl.load(SORTED + middle) == key

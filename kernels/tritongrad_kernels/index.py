@@ -24,7 +24,7 @@ def _count_outside(INDEX, COUNT, n, extent, ignore, BLOCK: tl.constexpr):
     i = block * BLOCK + tl.arange(0, BLOCK)
     index = tl.load(INDEX + i, mask=i < n, other=0)
     outside = (i < n) & ((index < 0) | (index >= extent)) & (index != ignore)
-    tl.store(COUNT + block, tl.sum(outside.to(tl.int64), 0))
+    tl.store(COUNT + block, tl.sum(outside.to(tl.int32), 0))
 
 
 @triton.jit
@@ -92,7 +92,7 @@ def require_range(index: Array, extent: int, message: str, ignore: int = -1) -> 
     (`settle`); until then kernels must not trust the values.
     """
     config = tile("map", BLOCK=index.size)
-    count = empty((cdiv(index.size, config["BLOCK"]),), dtypes.int64, index.device)
+    count = empty((cdiv(index.size, config["BLOCK"]),), dtypes.int32, index.device)
     launch(
         _count_outside, count.size, index, count, index.size, extent, ignore, bytes=footprint(index, count), **config
     )

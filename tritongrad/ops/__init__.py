@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 
 from tritongrad.ops import (
+    statistics,
+    sort,
+    scan,
+    norms,
     activation,
     arithmetic,
     assignment,
@@ -149,7 +153,7 @@ _METHODS = [
     )),
     *(getattr(slicing, name) for name in (
         "as_strided", "chunk", "diag", "diag_embed", "diagonal", "dsplit", "hsplit", "narrow", "select", "split",
-        "split_with_sizes", "tensor_split", "unbind", "unfold", "vsplit",
+        "split_with_sizes", "tensor_split", "trace", "unbind", "unfold", "vsplit",
     )),
     *(getattr(joining, name) for name in (
         "flip", "fliplr", "flipud", "repeat", "repeat_interleave", "roll", "rot90", "tile",
@@ -164,8 +168,22 @@ _METHODS = [
         "argwhere", "masked_fill", "masked_fill_", "masked_scatter", "masked_scatter_", "masked_select", "nonzero",
         "tril", "tril_", "triu", "triu_",
     )),
+    *(getattr(norms, name) for name in (
+        "dist", "norm",
+    )),
     *(getattr(reduce, name) for name in (
-        "all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "norm", "std", "sum", "var",
+        "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean",
+        "min", "nanmean", "nansum", "prod", "sum",
+    )),
+    *(getattr(scan, name) for name in (
+        "cummax", "cummin", "cumprod", "cumprod_", "cumsum", "cumsum_", "diff", "logcumsumexp",
+    )),
+    *(getattr(sort, name) for name in (
+        "argsort", "kthvalue", "msort", "sort", "topk", "unique", "unique_consecutive",
+    )),
+    *(getattr(statistics, name) for name in (
+        "bincount", "corrcoef", "cov", "histc", "median", "mode", "nanmedian", "nanquantile", "quantile", "std",
+        "var",
     )),
     *(getattr(linalg, name) for name in (
         "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cross", "dot", "ger", "inner", "kron", "matmul", "mm",

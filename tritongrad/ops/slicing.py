@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tritongrad.ops.rows import spread
-from tritongrad.ops.views import _view, movedim, shape_of
+from tritongrad.ops.views import _view, movedim, reshape, shape_of
 from tritongrad.tensor import Tensor, duplicate, record
 from tritongrad_kernels import elementwise
 from tritongrad_kernels.array import Array
@@ -76,6 +76,18 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
     if x.ndim not in (1, 2):
         raise RuntimeError(f"diag: expected a vector or a matrix, got a tensor of {x.ndim} dimensions")
     return diag_embed(x, diagonal) if x.ndim == 1 else x.diagonal(diagonal).clone()
+
+
+def diagflat(x: Tensor, offset: int = 0) -> Tensor:
+    """A matrix with the flattened tensor on a diagonal."""
+    return diag_embed(reshape(x, x.numel()), offset)
+
+
+def trace(x: Tensor) -> Tensor:
+    """The sum of a matrix's main diagonal; integers add up in int64."""
+    if x.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, got a tensor of {x.ndim} dimensions")
+    return diagonal(x).sum()
 
 
 def _two_axes(name: str, ndim: int, dim1: int, dim2: int) -> tuple[int, int]:
