@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,16 @@ SMOOTH: dict[str, Callable] = {
     "norm": lambda x, **o: x.norm(**o),
 }
 CHOICE: dict[str, Callable] = {"amax": lambda x, **o: x.amax(**o), "amin": lambda x, **o: x.amin(**o)}
+
+
+def method(name: str, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    """x -> x.name(*arguments, **options), for our tensors and torch's."""
+    return lambda x: getattr(x, name)(*arguments, **options)
+
+
+def part(k: int, f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The k-th of what f gives."""
+    return lambda x: f(x)[k]
 
 
 @pytest.mark.parametrize("dim", DIMS, ids=str)
@@ -63,45 +75,6 @@ def test_halves_do_not_overflow_on_the_way() -> None:
     for f in (lambda x: x.norm(), lambda x: x.std(), lambda x: x.norm(3), lambda x: x.norm(dim=0)):
         check(f, f, x, dtype="float16", slack=8)
     check(lambda x: x.mean(), lambda x: x.mean(), np.full(1000, 1000.0), dtype="float16")
-
-
-def test_variance_far_from_zero() -> None:
-    x = randn(50, 20) * 0.1 + 1000
-    check(
-        lambda x: x.var(0), lambda x: x.var(0), x, dtype="float64", slack=2e4
-    )  # the mean's rounding, over the deviation
-    x32 = x.astype(np.float32)
-    np.testing.assert_allclose(tg.tensor(x32).var(0).numpy(), x32.astype(np.float64).var(0, ddof=1), rtol=1e-4)
-
-
-VARIANCES = [{"unbiased": False}, {"correction": 0}, {"correction": 2}, {"dim": 0, "unbiased": False, "keepdim": True}]
-
-
-@pytest.mark.parametrize("options", VARIANCES, ids=str)
-def test_variances_by_any_freedom(options: dict) -> None:
-    check(lambda x: x.var(**options), lambda x: x.var(**options), randn(6, 5), terms=30)
-
-
-def test_variance_by_position_and_of_too_few() -> None:
-    x = randn(4, 3).astype(np.float32)
-    assert abs(tg.tensor(x).var(False).item() - torch.tensor(x).var(False).item()) < 1e-6
-    assert abs(tg.tensor(x).std(False).item() - torch.tensor(x).std(False).item()) < 1e-6
-    assert math.isnan(tg.ones(1).var().item()) and math.isnan(tg.zeros(0).var().item())
-    constant = tg.ones(3, requires_grad=True)
-    constant.std().backward()
-    assert constant.grad.tolist() == [0.0, 0.0, 0.0]  # as torch
-
-
-@pytest.mark.parametrize("p", [1, 2, 3, 0.5, math.inf, -math.inf, 0])
-def test_norms(p: float) -> None:
-    x = randn(4, 7)
-    options = {"dim": 1} if p != 3 else {"dim": (0, 1), "keepdim": True}
-    check(lambda x: x.norm(p, **options), lambda x: x.norm(p, **options), x, terms=28, slack=16)  # as pow
-
-
-def test_the_norm_of_zero_has_gradient_zero() -> None:
-    check(lambda x: x.norm(), lambda x: x.norm(), np.zeros(5))
-    check(lambda x: x.norm(dim=1), lambda x: x.norm(dim=1), np.array([[0.0, 0.0], [3.0, 4.0]]))
 
 
 @pytest.mark.parametrize("name", ["max", "min"])
@@ -166,8 +139,8 @@ def test_integers_and_bools_are_summed_in_int64(dtype: str, tiles: str) -> None:
         got, want = f(a), f(b)
         assert got.dtype.name == str(want.dtype).removeprefix("torch.")
         compare(dtype, got, want, 1e-6)
-    # torch leaves all() of uint8 in uint8; here it is a bool like the others.
-    assert a.any(1).tolist() == b.bool().any(1).tolist() and a.all(0).tolist() == b.bool().all(0).tolist()
+    assert a.any(1).tolist() == b.any(1).tolist() and a.all(0).tolist() == b.all(0).tolist()
+    assert a.any().dtype.name == a.all(0).dtype.name == str(b.any().dtype).removeprefix("torch.")
     if dtype != "bool":
         assert a.argmax(1).tolist() == b.argmax(1).tolist()
     with pytest.raises(RuntimeError, match=f"mean: the result must be floating point, but the tensor is {dtype}"):
@@ -197,9 +170,16 @@ def test_nothing_to_reduce() -> None:
     assert tg.zeros(0, 3).amax(1).tolist() == [] and tg.zeros(0, 3).max(1)[1].tolist() == []
     check(lambda x: x.sum(1), lambda x: x.sum(1), np.zeros((3, 0)))
     check(lambda x: x.mean(0), lambda x: x.mean(0), np.zeros((3, 0)))
-    for f in (lambda t: t.max(), lambda t: t.argmin(), lambda t: t.reshape(2, 0).max(1), lambda t: t.amin()):
-        with pytest.raises((IndexError, RuntimeError), match="nothing to choose from over dims"):
-            f(tg.zeros(0))
+    for name, error in (
+        ("max", RuntimeError),
+        ("amin", RuntimeError),
+        ("argmax", IndexError),
+        ("aminmax", RuntimeError),
+    ):
+        with pytest.raises(error, match=r"numel|empty dimension"):
+            getattr(tg.zeros(0), name)()
+        with pytest.raises(IndexError, match=r"Expected reduction dim 1 to have non-zero size"):
+            getattr(tg.zeros(2, 0), name)(dim=1)
 
 
 def test_zero_dimensional_tensors() -> None:
@@ -242,3 +222,96 @@ def test_errors_name_the_axis() -> None:
         x.max(-3)
     with pytest.raises(RuntimeError, match=r"dim \[0, -2\] names an axis of shape \[2, 3\] more than once"):
         x.sum((0, -2))
+
+
+def test_products(tiles: str) -> None:
+    x = randn(3, 5, 4)
+    for options in ({}, {"dim": 1}, {"dim": -1, "keepdim": True}):
+        f = method("prod", **options)
+        check(f, f, x, terms=60, second=True)
+        check(f, f, x, terms=60, wrap=transposed)
+    check(lambda x: x.prod(1), lambda x: x.prod(1), randn(2, 40) * 0.1 + 1, dtype="float16", terms=40)
+    for integers in (np.arange(1, 7).astype(np.int32).reshape(2, 3), np.array([True, False])):
+        got, want = tg.tensor(integers).prod(0), torch.tensor(integers).prod(0)
+        assert got.dtype is tg.int64 and got.tolist() == want.tolist()
+    assert tg.tensor([3, 2]).prod(dtype=tg.float32).dtype is tg.float32
+    assert tg.tensor([2**62, 4]).prod().item() == 0
+    with pytest.raises(TypeError, match="dim must be an int"):
+        tg.ones(2, 3).prod((0, 1))
+
+
+def test_the_product_of_zeros_has_the_right_gradient() -> None:
+    x = randn(4, 5)
+    x[0, 1] = x[1, 1] = x[1, 3] = 0
+    x[2] = 0
+    for f in (lambda x: x.prod(1), lambda x: x.prod(0), lambda x: x[0].prod(), lambda x: x[:, :1].prod(1)):
+        check(f, f, x, second=True, terms=5)
+    check(lambda x: x.prod(), lambda x: x.prod(), np.array(0.0), second=True)
+    check(lambda x: x.prod(1), lambda x: x.prod(1), np.zeros((3, 0)))
+
+
+def test_sums_without_nan() -> None:
+    x = randn(4, 6)
+    x[0, 1] = x[2, :] = x[3, 5] = math.nan
+    for name in ("nansum", "nanmean"):
+        for options in ({}, {"dim": 1}, {"dim": (0, 1), "keepdim": True}):
+            f = method(name, **options)
+            check(f, f, x, terms=24)
+    assert tg.tensor([1, 2]).nansum().item() == 3 and tg.ones(2).nansum(dtype=tg.float64).dtype is tg.float64
+    with pytest.raises(RuntimeError, match="floating point"):
+        tg.tensor([1, 2]).nanmean()
+
+
+@pytest.mark.parametrize("dim", [0, -1, (0, 2)], ids=str)
+def test_logsumexp(dim: object) -> None:
+    for keepdim in (False, True):
+        f = method("logsumexp", dim, keepdim)
+        check(f, f, randn(3, 4, 5), second=True, terms=20)
+        check(f, f, randn(3, 4, 5) * 500, terms=20)
+
+
+def test_the_edges_of_logsumexp() -> None:
+    inf = math.inf
+    f = method("logsumexp", -1)
+    check(f, f, np.array([[1, inf, math.nan], [-inf, -inf, -inf], [inf, inf, -inf], [-inf, 0, 1]]), grads=False)
+    check(f, f, np.array([[-inf, 1.0], [2, 3]]))
+    check(f, f, np.array(2.0))
+    check(f, f, np.zeros((3, 0)))
+    check(f, f, randn(3, 40), dtype="bfloat16", terms=40)
+    assert abs(tg.tensor([1, 1]).logsumexp(0).item() - 1.6931472) < 1e-6
+
+
+def test_both_extremes_at_once() -> None:
+    x = np.round(randn(3, 5))
+    for options in ({}, {"dim": 0}, {"dim": 1, "keepdim": True}):
+        for k in (0, 1):
+            f = part(k, method("aminmax", **options))
+            check(f, f, x)
+    assert tg.ones(2).aminmax().max.item() == tg.ones(2).aminmax().min.item() == 1
+
+
+def _binary(name: str, given: dict, x: Any, y: Any) -> Any:
+    return getattr(x, name)(other=y) if given else getattr(x, name)(y)
+
+
+def test_the_three_forms_of_max() -> None:
+    x, y = randn(3, 4), randn(3, 4, seed=1)
+    for name in ("max", "min"):
+        for given in ({}, {"other": None}):
+            larger = partial(_binary, name, given)
+            check(larger, larger, x, y)
+    pair = (tg.empty(3), tg.empty(3, dtype=tg.int64))
+    tg.max(tg.tensor(x.astype(np.float32)), 1, out=pair)
+    assert pair[1].tolist() == x.argmax(1).tolist()
+    assert type(tg.ones(2, 2).max(0)).__name__ == "max" and isinstance(tg.ones(2, 2).min(0), tuple)
+    with pytest.raises(RuntimeError, match="bool"):
+        tg.tensor([True]).argmax()
+
+
+def test_counting_and_asking() -> None:
+    x = np.round(randn(3, 4))
+    a, b = tg.tensor(x), torch.tensor(x)
+    for dim in (None, 0, (0, 1)):
+        assert a.count_nonzero(dim).tolist() == b.count_nonzero(dim).tolist()
+    assert a.any(dim=()).tolist() == b.any(dim=()).tolist() and a.all(dim=()).tolist() == b.all(dim=()).tolist()
+    assert tg.tensor([math.nan]).any().item() and tg.tensor([math.nan]).all().item()

@@ -20,8 +20,11 @@ from tritongrad.ops.decomposition import (
     svdvals as svdvals,
 )
 from tritongrad.ops.linalg import cross as _cross, matmul as matmul, multi_dot as multi_dot, vecdot as vecdot
+from tritongrad.ops.norms import linalg_norm, matrix_norm as matrix_norm, vector_norm as vector_norm
 from tritongrad.ops.slicing import diagonal as _diagonal
 from tritongrad.tensor import Tensor
+
+norm = linalg_norm
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:

@@ -269,7 +269,8 @@ def launch(
 
     `flops` and `bytes` are what the launch has to do and move at least: reads and writes of each distinct byte; 0 bytes
     stand for a launch that does not say.
-    With `at_most` they are a bound, because how many bytes are touched depends on values. `indirect` lists the arrays that the kernel reaches through addresses it finds in memory.
+    With `at_most` they are a bound, because how many bytes are touched depends on values. `indirect` lists the arrays
+    that the kernel reaches through addresses it finds in memory.
     """
     grid = (grid,) if isinstance(grid, int) else grid
     if 0 in grid:

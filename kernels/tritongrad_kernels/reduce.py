@@ -55,6 +55,25 @@ def _sum(
 
 
 @triton.jit
+def _prod(
+    X, OUT, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold, chunk,
+    ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
+):  # fmt: skip
+    """out[z, k] = product over f in chunk z of x[k, f]; shapes, grid and bytes as `_sum`."""
+    keep, z, start, end = _tile_position(n_keep, n_fold, chunk, KEEP)
+    rows = _offsets(keep, keep_shape, keep_strides)
+    acc = tl.full((KEEP, FOLD), 1, ACC)
+    for first in range(start, end, FOLD):
+        fold = first + tl.arange(0, FOLD)
+        columns = _offsets(fold, fold_shape, fold_strides)
+        mask = (keep < n_keep)[:, None] & (fold < end)[None, :]
+        x = tl.load(X + rows[:, None] + columns[None, :], mask=mask, other=1).to(ACC)
+        acc = formulas._mul(acc, x)
+    total = tl.reduce(acc, 1, formulas._mul)
+    tl.store(OUT + z * n_keep + keep, total.to(OUT.dtype.element_ty), mask=keep < n_keep)
+
+
+@triton.jit
 def _larger(x, i, y, j):
     """The larger of two values with its index: NaN outranks numbers, the earlier index wins a tie."""
     x_nan, y_nan = x != x, y != y
@@ -139,6 +158,22 @@ def sum(x: Array, axes: Sequence[int], *, dtype: dtype | None = None, mean: bool
         return out
     total = sum(out, (0,), dtype=acc if mean else dtype)
     return elementwise.map(formulas._div, total, n_fold, dtype=dtype, compute=acc) if mean else total
+
+
+def prod(x: Array, axes: Sequence[int], *, dtype: dtype | None = None) -> Array:
+    """Product over `axes`, which disappear; carried as `sum` is, integers wrapping around."""
+    dtype = dtype or x.dtype
+    acc = dtypes.accumulator(dtypes.promote(x.dtype, dtype) if dtype.is_floating_point else dtype)
+    kept, plan, n_keep, n_fold = _plan(x, axes)
+    config = tile("reduce", KEEP=n_keep, FOLD=n_fold)
+    chunk = config.pop("CHUNK")
+    chunks = cdiv(n_fold, chunk) or 1
+    out = empty(kept if chunks == 1 else (chunks, *kept), dtype if chunks == 1 else acc, x.device)
+    grid = cdiv(n_keep, config["KEEP"]) * chunks
+    sizes = (n_keep, n_fold, chunk)
+    nbytes = x.footprint + out.nbytes
+    launch(_prod, grid, x, out, *plan, *sizes, TRITON_TYPE[acc], flops=x.size, bytes=nbytes, **config)
+    return out if chunks == 1 else prod(out, (0,), dtype=dtype)
 
 
 def _best(x: Array, axes: Sequence[int], largest: bool) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, empty
+from tritongrad_kernels.array import Array, empty, footprint
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.elementwise import TRITON_TYPE, _offsets, merge_axes
 from tritongrad_kernels.formulas import _add, _mul
@@ -159,6 +159,41 @@ def _scan_logsumexp(
         m, s = _join_exponentials(m, s, total, parts)
 
 
+@triton.jit
+def _compose(a, b, c, d):
+    """The map h -> a h + b followed by h -> c h + d."""
+    return a * c, b * c + d
+
+
+@triton.jit
+def _recurrence(
+    A, B, OUT, shape, xs, ys, outs, rows, n, x_step, y_step, out_step,
+    ACC: tl.constexpr, KEEP: tl.constexpr, SPAN: tl.constexpr,
+):  # fmt: skip
+    """out[r, i] = a[r, i] out[r, i-1] + b[r, i], out[r, -1] being 0: a scan of maps (Blelloch 1990, 1.4.1).
+
+    Shapes  a, b and out [rows, n], rows through lists of strides, elements a step apart.
+    Grid    one program per KEEP rows.
+    Bytes   read a and b once, write out once.
+    """
+    r = tl.program_id(0).to(tl.int64) * KEEP + tl.arange(0, KEEP)
+    first_a, first_b = A + _offsets(r, shape, xs), B + _offsets(r, shape, ys)
+    target = OUT + _offsets(r, shape, outs)
+    h = tl.zeros((KEEP,), ACC)
+    for first in range(0, n, SPAN):
+        i = first + tl.arange(0, SPAN).to(tl.int64)
+        inside = tl.minimum(i, n - 1)
+        here = (r < rows)[:, None]
+        a = tl.load(first_a[:, None] + (inside * x_step)[None, :], mask=here, other=0).to(ACC)
+        b = tl.load(first_b[:, None] + (inside * y_step)[None, :], mask=here, other=0).to(ACC)
+        factor, term = tl.associative_scan(
+            (tl.where((i < n)[None, :], a, 1), tl.where((i < n)[None, :], b, 0)), 1, _compose
+        )
+        y = tl.where(h[:, None] == 0, 0, factor * h[:, None]) + term
+        tl.store(target[:, None] + (i * out_step)[None, :], y.to(OUT.dtype.element_ty), mask=here & (i < n)[None, :])
+        h = tl.sum(tl.where(tl.arange(0, SPAN)[None, :] == SPAN - 1, y, 0), 1)
+
+
 def cumsum(x: Array, axis: int, dtype: dtype | None = None) -> Array:
     """x[0] + ... + x[i] along `axis`, into `dtype` (default: that of x). Carried in float32, float64 for float64,
     int64 into integers, which wrap around. C-ordered."""
@@ -223,6 +258,27 @@ def logcumsumexp(x: Array, axis: int) -> Array:
     launch(
         _scan_logsumexp, cdiv(rows, config["KEEP"]) if n else 0, x, out, *plan[:3], rows, n, *plan[3:],
         TRITON_TYPE[acc], flops=x.size, bytes=x.footprint + out.nbytes, **config,
+    )  # fmt: skip
+    return out
+
+
+def recurrence(a: Array, b: Array, axis: int) -> Array:
+    """h[i] = a[i] h[i-1] + b[i] along `axis`, h[-1] being 0; a and b are floating, of one shape and dtype."""
+    out = empty(b.shape, b.dtype, b.device)
+    acc = dtypes.accumulator(b.dtype)
+    if not b.ndim:
+        a, b = a.view((1,), (1,)), b.view((1,), (1,))
+    flat = out.view(b.shape, out.strides or (1,))
+    kept = [k for k in range(b.ndim) if k != axis]
+    shape, (outs, xs, ys) = merge_axes(
+        [b.shape[k] for k in kept], *([v.strides[k] for k in kept] for v in (flat, a, b))
+    )
+    n = b.shape[axis]
+    rows = b.size // n if n else 0
+    config = tile("scan", KEEP=rows, SPAN=n, itemsize=8)
+    launch(
+        _recurrence, cdiv(rows, config["KEEP"]), a, b, flat, shape, xs, ys, outs, rows, n, a.strides[axis],
+        b.strides[axis], flat.strides[axis], TRITON_TYPE[acc], flops=2 * b.size, bytes=footprint(a, b, flat), **config,
     )  # fmt: skip
     return out
 

@@ -13,7 +13,7 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes, elementwise
 from tritongrad_kernels.array import Array, empty, footprint
-from tritongrad_kernels.elementwise import _offsets, merge_axes
+from tritongrad_kernels.elementwise import TRITON_TYPE, _offsets, merge_axes
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.scan import cumsum
 
@@ -164,16 +164,51 @@ def _put_along(X, INDEX, OUT, shape, xs, indices, outs, n, step, BLOCK: tl.const
     tl.store(OUT + _offsets(i, shape, outs) + index * step, x, mask=mask)
 
 
-def argsort_stable(keys: Array, bound: int) -> Array:
-    """The int64 positions of a one-dimensional int64 `keys`, all in 0 .. bound-1, by rising key; equals keep their order.
+@triton.jit
+def _search(EDGES, VALUES, OUT, n, m, per_row, steps, RIGHT: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
+    """out[i] = how many of the m rising edges of its row are below values[i], or (RIGHT) not above it, by bisection.
 
-    Costs a pass for each four bits of bound-1. A key outside of the range is sorted by its lower bits.
+    Shapes  values and out [n], edges [n / per_row, m] contiguous. `steps` halvings leave nothing of m.
+    Grid    one program per BLOCK values.
+    Bytes   read values and the edges on their way once, write out once.
+    """
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = i < n
+    value = tl.load(VALUES + i, mask=mask, other=0).to(COMPUTE)
+    low = tl.zeros((BLOCK,), tl.int64)
+    high = low + m
+    for _ in range(steps):
+        middle = (low + high) // 2
+        open = low < high
+        edge = tl.load(EDGES + (i // per_row) * m + middle, mask=mask & open, other=0).to(COMPUTE)
+        if RIGHT:
+            below = (edge > value) == 0  # so that NaN, which compares with nothing, comes last
+        else:
+            below = (edge >= value) == 0
+        low = tl.where(open & below, middle + 1, low)
+        high = tl.where(open & (below == 0), middle, high)
+    tl.store(OUT + i, low, mask=mask)
+
+
+def argsort_stable(keys: Array, bound: int) -> Array:
+    """The int64 positions of a one-dimensional int64 `keys`, all in 0 .. bound-1, by rising key.
+
+    Equals keep their order. Costs a pass for each four bits of bound-1; keys out of range go by their lower bits.
     """
     n = keys.shape[0]
     if n < 2 or bound < 2:
         return elementwise.iota(n, keys.device)
     keys = elementwise.contiguous(keys).view((1, n), (n, 1))
     return _order(keys, (bound - 1).bit_length(), False).view((n,), (1,))
+
+
+def ordered(x: Array, descending: bool = False) -> Array:
+    """int32 keys (int64 for 8-byte elements), C-ordered, that order as the elements do, or the other way round.
+
+    Equal elements have equal keys, and so have all NaN, the largest.
+    """
+    keys = empty(x.shape, dtypes.int64 if x.dtype.itemsize == 8 else dtypes.int32, x.device)
+    return elementwise.map(_falling if descending else _rising, x, out=keys, compute=x.dtype)
 
 
 def argsort(x: Array, axis: int, descending: bool = False) -> Array:
@@ -186,9 +221,7 @@ def argsort(x: Array, axis: int, descending: bool = False) -> Array:
     last = x.permute([*(a for a in range(x.ndim) if a != axis), axis])
     n = x.shape[axis]
     rows = x.size // n if n else 0
-    kind = dtypes.int64 if x.dtype.itemsize == 8 else dtypes.int32
-    keys = empty(last.shape, kind, x.device)
-    elementwise.map(_falling if descending else _rising, last, out=keys, compute=x.dtype)
+    keys = ordered(last, descending)
     bits = 1 if x.dtype is dtypes.bool_ else 8 * x.dtype.itemsize
     order = _order(keys.view((rows, n), (n, 1)), bits, x.dtype.is_signed)
     back = list(range(x.ndim - 1))
@@ -249,8 +282,10 @@ def take_along(x: Array, index: Array, axis: int) -> Array:
 
 
 def put_along(x: Array, index: Array, axis: int, extent: int) -> Array:
-    """Zeros with x[..., i, ...] at position index[..., i, ...] of `axis`, whose new extent is `extent`: the transpose of
-    `take_along` where no position is named twice."""
+    """Zeros with x[..., i, ...] at position index[..., i, ...] of `axis`, whose new extent is `extent`.
+
+    The transpose of `take_along` where no position is named twice, which nobody checks.
+    """
     shape = (*x.shape[:axis], extent, *x.shape[axis + 1 :]) if x.ndim else ()
     out = elementwise.full(shape, 0, x.dtype, x.device)
     dims, (indices, xs, outs) = merge_axes(index.shape, index.strides, x.strides, _without_axis(out, axis))
@@ -258,6 +293,24 @@ def put_along(x: Array, index: Array, axis: int, extent: int) -> Array:
     launch(
         _put_along, cdiv(x.size, config["BLOCK"]), x, index, out, dims, xs, indices, outs, x.size,
         out.strides[axis] if out.ndim else 1, bytes=footprint(x, index) + x.size * x.dtype.itemsize, **config,
+    )  # fmt: skip
+    return out
+
+
+def search(edges: Array, values: Array, right: bool) -> Array:
+    """Where along the last axis of `edges`, which rises, values would be inserted: before equals, or after (`right`).
+
+    `edges` has one axis, or the shape of `values` up to the last; dtypes are alike. int64, C-ordered.
+    """
+    out = empty(values.shape, dtypes.int64, values.device)
+    edges, values = elementwise.contiguous(edges), elementwise.contiguous(values)
+    m, n = edges.shape[-1], values.size
+    per_row = n if edges.ndim == 1 else values.shape[-1]
+    kind = TRITON_TYPE[dtypes.int32 if values.dtype is dtypes.bool_ else dtypes.compute(values.dtype)]
+    config = tile("map", BLOCK=n)
+    launch(
+        _search, cdiv(n, config["BLOCK"]), edges, values, out, n, m, per_row, m.bit_length(), right, kind,
+        bytes=footprint(edges, values, out), at_most=True, **config,
     )  # fmt: skip
     return out
 

@@ -7,10 +7,6 @@ from typing import Any
 import numpy as np
 
 from tritongrad.ops import (
-    statistics,
-    sort,
-    scan,
-    norms,
     activation,
     arithmetic,
     assignment,
@@ -25,9 +21,13 @@ from tritongrad.ops import (
     layout,
     linalg,
     masking,
+    norms,
     reduce,
+    scan,
     slicing,
     softmax as softmax_ops,
+    sort,
+    statistics,
     transcendental,
     typed,
     views,

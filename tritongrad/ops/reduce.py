@@ -1,223 +1,285 @@
-"""Reductions over axes."""
+"""Reductions over axes: sums, products, extremes, questions.
+
+`dim` is an axis, several, or None for all; the reduced axes disappear unless `keepdim`. Every one takes `out`.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-from tritongrad.ops import elementwise as ew
+from tritongrad.ops import return_types
+from tritongrad.ops.along import put_along
+from tritongrad.ops.arithmetic import abs
+from tritongrad.ops.comparison import isnan, logical_not, maximum, minimum, where
+from tritongrad.ops.operands import into
+from tritongrad.ops.scan import product_of_others
+from tritongrad.ops.transcendental import exp, log
 from tritongrad.ops.views import expand, reshape
-from tritongrad.tensor import Tensor, record
+from tritongrad.tensor import Tensor, get_default_dtype, record
 from tritongrad_kernels import dtypes, elementwise as kernel_map, reduce as kernel
 from tritongrad_kernels.dtypes import dtype
 
 Dim = Any  # None, an int, or a sequence of ints
 
 
-def axes_of(x: Tensor, dim: Dim) -> tuple[int, ...]:
+def axes_of(input: Tensor, dim: Dim) -> tuple[int, ...]:
     """The axes `dim` names, all of them for None or ()."""
     if dim is None or (isinstance(dim, list | tuple) and not dim):
-        return tuple(range(x.ndim))
-    axes = [x.axis(d) for d in (dim if isinstance(dim, list | tuple) else (dim,))]
+        return tuple(range(input.ndim))
+    axes = [input.axis(d) for d in (dim if isinstance(dim, list | tuple) else (dim,))]
     if len(set(axes)) != len(axes):
-        raise RuntimeError(f"dim {list(dim)} names an axis of shape {list(x.shape)} more than once")
-    return tuple(sorted(axes)) if x.ndim else ()
+        raise RuntimeError(f"dim {list(dim)} names an axis of shape {list(input.shape)} more than once")
+    return tuple(sorted(axes)) if input.ndim else ()
 
 
-def _kept(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
+def kept_shape(input: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape with reduced axes kept at extent 1."""
-    return tuple(1 if a in axes else n for a, n in enumerate(x.array.shape))
+    return tuple(1 if a in axes else n for a, n in enumerate(input.array.shape))
 
 
-def sum(x: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
+def count_over(input: Tensor, axes: tuple[int, ...]) -> int:
+    """How many elements one result is made of."""
+    return math.prod(input.array.shape[a] for a in axes)
+
+
+# --------------------------------------------------------------------------------------------------- sums and products
+
+
+def sum(
+    input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
+) -> Tensor:
     """The sum over `dim` (all axes if None). Integers and bools are summed in int64."""
-    axes, kept, full = axes_of(x, dim), _kept(x, axes_of(x, dim)), x.array.shape
-    kind = dtype or (x.dtype if x.dtype.is_floating_point else dtypes.int64)
-    y = record(kernel.sum(x.array, axes, dtype=kind), (x, lambda dy: expand(reshape(dy, kept), full)))
-    return reshape(y, kept) if keepdim else y
+    axes, full = axes_of(input, dim), input.array.shape
+    kept = kept_shape(input, axes)
+    kind = dtype or (input.dtype if input.dtype.is_floating_point else dtypes.int64)
+    y = record(kernel.sum(input.array, axes, dtype=kind), (input, lambda dy: expand(reshape(dy, kept), full)))
+    return into(out, "sum", reshape(y, kept) if keepdim else y)
 
 
-def mean(x: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
+def mean(
+    input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
+) -> Tensor:
     """The mean over `dim` (all axes if None), of a floating-point tensor or into a floating-point `dtype`."""
-    kind = dtype or x.dtype
+    kind = dtype or input.dtype
     if not kind.is_floating_point:
-        raise RuntimeError(f"mean: the result must be floating point, but the tensor is {x.dtype.name}; pass a dtype")
-    axes, kept, full = axes_of(x, dim), _kept(x, axes_of(x, dim)), x.array.shape
-    count = 1
-    for a in axes:
-        count *= full[a]
+        raise RuntimeError(
+            f"mean: the result must be floating point, but the tensor is {input.dtype.name}; pass a dtype"
+        )
+    axes, full = axes_of(input, dim), input.array.shape
+    kept, count = kept_shape(input, axes), count_over(input, axes)
     y = record(
-        kernel.sum(x.array, axes, dtype=kind, mean=True),
-        (x, lambda dy: expand(reshape(dy / count if count else dy, kept), full)),
+        kernel.sum(input.array, axes, dtype=kind, mean=True),
+        (input, lambda dy: expand(reshape(dy / count if count else dy, kept), full)),
     )
-    return reshape(y, kept) if keepdim else y
+    return into(out, "mean", reshape(y, kept) if keepdim else y)
 
 
-def _is_half(x: Tensor) -> bool:
-    return x.dtype in (dtypes.float16, dtypes.bfloat16)
-
-
-def _widened(x: Tensor) -> Tensor:
-    """A half in float32, where its squares fit."""
-    return x.to(dtypes.float32)
-
-
-def var(
-    x: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+def nansum(
+    input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """The variance over `dim`: squared deviations from the mean, summed, over n - correction (default 1)."""
-    if isinstance(dim, bool):  # var(unbiased)
-        dim, unbiased = None, dim
-    if _is_half(x):
-        return var(_widened(x), dim, unbiased, keepdim, correction=correction).to(x.dtype)
-    axes, n = axes_of(x, dim), 1
-    for a in axes:
-        n *= x.array.shape[a]
-    correction = (1 if unbiased else 0) if correction is None else correction
-    deviation = x - mean(x, axes or None, keepdim=True)
-    freedom = n - correction
-    return sum(ew.square(deviation), axes or None, keepdim) / (freedom if freedom > 0 else 0.0)
+    """The sum of what is not NaN."""
+    if not input.dtype.is_floating_point:
+        return sum(input, dim, keepdim, dtype=dtype, out=out)
+    axes = axes_of(input, dim)
+    kept = kept_shape(input, axes)
+    y = sum(where(isnan(input), 0.0, input.detach()), dim, keepdim, dtype=dtype)
+    return into(out, "nansum", record(y.array, (input, lambda dy: reshape(dy, kept) * logical_not(isnan(input)))))
 
 
-def std(
-    x: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+def nanmean(
+    input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """The square root of `var`; its gradient at 0 is 0."""
-    if _is_half(x):
-        return std(_widened(x), dim, unbiased, keepdim, correction=correction).to(x.dtype)
-    v = var(x, dim, unbiased, keepdim, correction=correction)
-    return record(ew.sqrt(v.detach()).array, (v, lambda dy, y: ew.where(y == 0, 0.0, dy / (2 * y))))
+    """The mean of what is not NaN; NaN where nothing is left."""
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(f"nanmean(): expected input to have floating point dtype but got {input.dtype.name}")
+    total = nansum(input, dim, keepdim, dtype=dtype)
+    return into(out, "nanmean", total / sum(logical_not(isnan(input)), dim, keepdim))
 
 
-class ValuesAndIndices(tuple):
-    """The pair that max and min over one axis give."""
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None,
+    out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The product over one axis, or all. Integers and bools are multiplied in int64.
 
-    @property
-    def values(self) -> Tensor:
-        return self[0]
+    The gradient of each factor is the product of the others, also where some are 0.
+    """
+    if isinstance(dim, list | tuple):
+        raise TypeError(f"prod(): dim must be an int, not {type(dim).__name__}")
+    kind = dtype or (input.dtype if input.dtype.is_floating_point else dtypes.int64)
+    axes, full = axes_of(input, dim), input.array.shape
+    kept = kept_shape(input, axes)
 
-    @property
-    def indices(self) -> Tensor:
-        return self[1]
+    def others(x: Tensor) -> Tensor:
+        flat, axis = (reshape(x, (x.numel(),)), 0) if dim is None or not axes else (x, axes[0])
+        return reshape(product_of_others(flat, axis), full)
+
+    x = input.to(kind) if kind is not input.dtype else input
+    y = record(kernel.prod(x.array, axes, dtype=kind), (x, lambda dy: reshape(dy, kept) * others(x)))
+    return into(out, "prod", reshape(y, kept) if keepdim else y)
 
 
-def _extreme(name: str, x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """log(sum(exp(input))) over `dim`, without overflow; -inf for nothing."""
+    x = input if input.dtype.is_floating_point else input.to(get_default_dtype())
+    if dtypes.compute(x.dtype) is not x.dtype:
+        return into(out, "logsumexp", logsumexp(x.to(dtypes.compute(x.dtype)), dim, keepdim).to(x.dtype))
+    axes = axes_of(x, dim)
+    kept = kept_shape(x, axes)
+    plain = x.detach()
+    if count_over(x, axes) == 0 or not x.numel():
+        y = log(sum(plain, axes or None, True))
+    else:
+        top = _extreme("logsumexp", plain, axes)[0]
+        top = where(abs(top) == math.inf, 0.0, top)
+        y = log(sum(exp(plain - top), axes or None, True)) + top
+    y = record(y.array, (x, lambda dy, y: dy * exp(x - y)))
+    shape = kept if keepdim else tuple(n for a, n in enumerate(x.array.shape) if a not in axes)
+    return into(out, "logsumexp", reshape(y, shape))
+
+
+# ----------------------------------------------------------------------------------------------------------- questions
+
+
+def any(input: Tensor, dim: Dim = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Whether some element over `dim` is nonzero: a bool, for uint8 a uint8. dim=() asks every element by itself."""
+    return into(out, "any", _asked(input, dim, sum(input != 0, dim, keepdim) > 0 if dim != () else input != 0))
+
+
+def all(input: Tensor, dim: Dim = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Whether every element over `dim` is nonzero: a bool, for uint8 a uint8. dim=() asks every element by itself."""
+    return into(out, "all", _asked(input, dim, sum(input == 0, dim, keepdim) == 0 if dim != () else input != 0))
+
+
+def _asked(input: Tensor, dim: Dim, answer: Tensor) -> Tensor:
+    return answer.to(dtypes.uint8) if input.dtype is dtypes.uint8 else answer
+
+
+def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
+    """How many elements over `dim` are not 0, in int64."""
+    return sum(input != 0, dim)
+
+
+# ------------------------------------------------------------------------------------------------------------ extremes
+
+
+def require_choice(name: str, input: Tensor, dim: Dim) -> None:
+    """IndexError, or RuntimeError without `dim`, where there would be nothing to choose from."""
+    if dim is None or dim == ():
+        if input.numel() == 0:
+            error = IndexError if name in ("argmax", "argmin") else RuntimeError
+            raise error(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                f"with the 'dim' argument."
+            )
+        return
+    for a in axes_of(input, dim):
+        if input.array.shape[a] == 0:
+            raise IndexError(f"{name}(): Expected reduction dim {a} to have non-zero size.")
+
+
+def _extreme(name: str, input: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Values and indices with reduced axes kept; ties give the first index. The value carries no gradient yet."""
-    if 0 in [x.array.shape[a] for a in axes] or (not axes and x.numel() == 0):
-        raise IndexError(f"{name}: nothing to choose from over dims {list(axes)} of shape {list(x.shape)}")
-    values, indices = (kernel.max if "max" in name else kernel.min)(x.array, axes)
-    kept = _kept(x, axes)
+    values, indices = (kernel.min if "min" in name else kernel.max)(input.array, axes)
+    kept = kept_shape(input, axes)
     return Tensor(kernel_map.reshape(values, kept)), Tensor(kernel_map.reshape(indices, kept))
 
 
-def _along(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesAndIndices:
+def _along(name: str, input: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
     """Extremes over one axis: the gradient goes to the element chosen."""
-    axis, full = x.axis(dim), x.array.shape
-    values, indices = _extreme(name, x, (axis,) if x.ndim else ())
-    shape = values.array.shape if keepdim else tuple(n for a, n in enumerate(full) if a != axis)
-
-    def gradient(dy: Tensor) -> Tensor:
-        here = _positions(full, axis, dy) == indices
-        return ew.where(here, reshape(dy, indices.shape), 0.0)
-
-    return ValuesAndIndices(
-        (record(kernel_map.reshape(values.array, shape), (x, lambda dy: gradient(dy))), reshape(indices, shape))
+    axis, full = input.axis(dim), input.array.shape
+    require_choice(name, input, axis)
+    values, indices = _extreme(name, input, (axis,) if input.ndim else ())
+    kept = indices.array.shape
+    shape = kept if keepdim else tuple(n for a, n in enumerate(full) if a != axis)
+    y = record(
+        kernel_map.reshape(values.array, shape),
+        (input, lambda dy: put_along(reshape(dy, kept), indices, axis, full[axis] if full else 1)),
     )
+    return y, reshape(indices, shape)
 
 
-def _positions(shape: tuple[int, ...], axis: int, like: Tensor) -> Tensor:
-    """Each element's position along `axis`, to be broadcast to `shape`."""
-    if not shape:
-        return Tensor(kernel_map.full((), 0, dtypes.int64, like.device))
-    return reshape(
-        Tensor(kernel_map.iota(shape[axis], like.device)), [-1 if a == axis else 1 for a in range(len(shape))]
-    )
-
-
-def _evenly(name: str, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+def _evenly(name: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     """Extremes over any axes: the gradient is shared evenly among equals."""
-    axes, full = axes_of(x, dim), x.array.shape
-    values, _ = _extreme(name, x, axes)
+    require_choice(name, input, dim)
+    axes, full = axes_of(input, dim), input.array.shape
+    values, _ = _extreme(name, input, axes)
     kept = values.array.shape
 
     def gradient(dy: Tensor) -> Tensor:
-        ties = (x == values) | (ew.isnan(x) & ew.isnan(values))
+        ties = (input == values) | (isnan(input) & isnan(values))
         ties = ties.to(dtypes.accumulator(dy.dtype))
         return (ties / sum(ties, axes, keepdim=True)).to(dy.dtype) * expand(reshape(dy, kept), full)
 
     shape = kept if keepdim else tuple(n for a, n in enumerate(full) if a not in axes)
-    return record(kernel_map.reshape(values.array, shape), (x, lambda dy: gradient(dy)))
+    return record(kernel_map.reshape(values.array, shape), (input, lambda dy: gradient(dy)))
 
 
-def max(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    """The largest element; with `dim`, (values, indices) along it; with a tensor, the elementwise maximum."""
-    if isinstance(dim, Tensor):
-        return ew.maximum(x, dim)
-    return _evenly("max", x, None, False) if dim is None else _along("max", x, dim, keepdim)
+def _any_form(
+    name: str, input: Tensor, dim: Any, keepdim: bool, other: Tensor | None, out: Any, binary: Callable, pair: type
+) -> Any:
+    if isinstance(dim, Tensor) or other is not None:
+        return binary(input, dim if other is None else other, out=out)
+    if dim is None:
+        return into(out, name, _evenly(name, input, None, False))
+    values, indices = _along(name, input, dim, keepdim)
+    if out is not None:
+        values, indices = into(out[0], name, values), into(out[1], name, indices)
+    return pair(values, indices)
 
 
-def min(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    """The smallest element; with `dim`, (values, indices) along it; with a tensor, the elementwise minimum."""
-    if isinstance(dim, Tensor):
-        return ew.minimum(x, dim)
-    return _evenly("min", x, None, False) if dim is None else _along("min", x, dim, keepdim)
+def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None, out: Any = None) -> Any:
+    """The largest element; with `dim`, (values, indices) along it; with a tensor, the elementwise maximum.
+
+    NaN is larger than all, equals give their first index. Without `dim`, equals share the gradient.
+    """
+    return _any_form("max", input, dim, keepdim, other, out, maximum, return_types.max)
 
 
-def amax(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
+def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None, out: Any = None) -> Any:
+    """The smallest element; with `dim`, (values, indices) along it; with a tensor, the elementwise minimum.
+
+    NaN is smaller than all, equals give their first index. Without `dim`, equals share the gradient.
+    """
+    return _any_form("min", input, dim, keepdim, other, out, minimum, return_types.min)
+
+
+def amax(input: Tensor, dim: Dim = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The largest element over `dim`; equals share the gradient."""
-    return _evenly("amax", x, dim, keepdim)
+    return into(out, "amax", _evenly("amax", input, dim, keepdim))
 
 
-def amin(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
+def amin(input: Tensor, dim: Dim = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The smallest element over `dim`; equals share the gradient."""
-    return _evenly("amin", x, dim, keepdim)
+    return into(out, "amin", _evenly("amin", input, dim, keepdim))
 
 
-def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> return_types.aminmax:
+    """The smallest and the largest element over `dim`, as (min, max); equals share the gradient."""
+    if dim is None and not input.numel():
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+        )
+    require_choice("aminmax", input, dim)
+    return return_types.aminmax(_evenly("amin", input, dim, keepdim), _evenly("amax", input, dim, keepdim))
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The index of the largest element along `dim`, or in the flattened tensor; the first of equals."""
-    return _arg("argmax", x, dim, keepdim)
+    return into(out, "argmax", _arg("argmax", input, dim, keepdim))
 
 
-def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The index of the smallest element along `dim`, or in the flattened tensor; the first of equals."""
-    return _arg("argmin", x, dim, keepdim)
+    return into(out, "argmin", _arg("argmin", input, dim, keepdim))
 
 
-def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    axes = axes_of(x, dim)
-    _, indices = _extreme(name, x, axes)
-    return indices if keepdim else reshape(indices, tuple(n for a, n in enumerate(x.array.shape) if a not in axes))
-
-
-def any(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Whether some element over `dim` is nonzero."""
-    return sum(x != 0, dim, keepdim) > 0
-
-
-def all(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Whether every element over `dim` is nonzero."""
-    return sum(x == 0, dim, keepdim) == 0
-
-
-def norm(x: Tensor, p: float = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """(sum |x|^p)^(1/p) over `dim`; the largest |x| for p = inf, the smallest for -inf, the number of nonzeros for 0.
-    The gradient at 0 is 0."""
-    if p == float("inf"):
-        return amax(ew.abs(x), dim, keepdim)
-    if p == -float("inf"):
-        return amin(ew.abs(x), dim, keepdim)
-    if p == 0:
-        return sum(ew.abs(ew.sign(x)), dim, keepdim)
-    if _is_half(x):
-        return norm(_widened(x), p, dim, keepdim).to(x.dtype)
-    if p == 1:
-        return sum(ew.abs(x), dim, keepdim)
-    if p != 2:
-        return ew.pow(sum(ew.pow(ew.abs(x), p), dim, keepdim), 1 / p)
-    axes = axes_of(x, dim)
-    kept = _kept(x, axes)
-    y = ew.sqrt(sum(ew.square(x.detach()), axes or None, keepdim))
-
-    def gradient(dy: Tensor, y: Tensor) -> Tensor:
-        return ew.where(reshape(y, kept) == 0, 0.0, x * reshape(dy / y, kept))
-
-    return record(y.array, (x, lambda dy, y: gradient(dy, y)))
+def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    require_choice(name, input, dim)
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError(f"{name}(): does not support bool input")
+    axes = axes_of(input, dim)
+    _, indices = _extreme(name, input, axes)
+    return indices if keepdim else reshape(indices, tuple(n for a, n in enumerate(input.array.shape) if a not in axes))
