@@ -327,10 +327,10 @@ def _pow_float(x, y):
 def _zeta(s, q):
     """Hurwitz' zeta in float64, sum over k of (q + k)^-s for s > 1, q > 0: nine terms, then Euler and Maclaurin's."""
     total = tl.zeros_like(q)
-    for k in tl.static_range(9):
-        total += _pow_float(q + k, -s)
+    for k in range(9):
+        total += tl.exp2(-s * tl.log2(q + k))
     a = q + 9.0
-    last = _pow_float(a, -s)
+    last = tl.exp2(-s * tl.log2(a))
     total += last * (a / (s - 1.0) + 0.5)
     r = 1.0 / (a * a)
     term = s * last / a
