@@ -23,7 +23,7 @@ from tritongrad_kernels.dtypes import dtype
 # size: the most a program takes of one extent, rounded to a power of two (see `tile`). The interpreter pays ~50 us for
 # an operation of a program and ~10 ns for an element, so its tiles are few and fat, up to Triton's 2^20 elements.
 #
-# Products of 2-byte elements are formed by tensor cores from shared memory. Those of float32 are sums of single products
+# Products of 2-byte elements are formed by tensor cores from shared memory. Those of float32 are sums of products
 # whose operands all pass through registers: where that spills them, "sm_90 float32" stands beside the column "sm_90".
 # The compile gate (`make gate`) finds out.
 TILES: dict[str, dict[str, dict[str, int]]] = {
@@ -48,7 +48,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Rows x elements of a row that one program scans.
     "scan": {
         "interpret": dict(KEEP=4, SPAN=1 << 16, LEAST=1 << 18),
-        "sm_80": dict(KEEP=4, SPAN=1024, LEAST=1024, num_warps=4),
+        "sm_80": dict(KEEP=2, SPAN=1024, LEAST=1024, num_warps=4),
     },
     # Rows of at most N keys, of which STEP at a time are compared with all.
     "order": {
