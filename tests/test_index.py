@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tritongrad as tg
-from tritongrad_kernels import index
+from tritongrad_kernels import index, memory
 
 RNG = np.random.default_rng(0)
 
@@ -56,3 +56,8 @@ def test_nonzero_and_coordinates(tiles: str) -> None:
         assert np.array_equal(index.coordinates(flat, shape).numpy(), np.argwhere(x))
     assert index.nonzero(tg.zeros(40).array).shape == (0,)
     assert index.nonzero(tg.tensor(np.eye(7)).array.T.slice(0, 1, 7, 2)).numpy().tolist() == [1, 10, 19]
+
+
+def test_a_dry_run_has_no_count() -> None:
+    with memory.dry_run(), pytest.raises(RuntimeError, match="not known in a dry run"):
+        index.nonzero(tg.zeros(4).array)

@@ -150,31 +150,51 @@ def _fold_blocks(
 
 
 @triton.jit
+def _run_from(SORTED, i, n, n_keys, bits):
+    """Runs of equal keys counted by position: i, the key there, and whether a run begins with it."""
+    key = tl.load(SORTED + i, mask=i < n_keys, other=-1)
+    before = tl.load(SORTED + i - 1, mask=(i > 0) & (i < n_keys), other=-1)
+    return i, key, (i < n_keys) & (before != key)
+
+
+@triton.jit
+def _run_of(SORTED, i, n, n_keys, bits):
+    """Runs of equal keys counted by key: that of key i, found by bisection of fewer than 2^bits positions."""
+    low, high = tl.zeros_like(i), tl.zeros_like(i) + n_keys
+    for _ in range(bits):
+        middle = low + (high - low) // 2
+        less = (low < high) & (tl.load(SORTED + middle, mask=low < high, other=0) < i)
+        low, high = tl.where(less, middle + 1, low), tl.where(less, high, middle)
+    key = tl.load(SORTED + low, mask=low < n_keys, other=-1)
+    return low, key, (i < n) & (key == i)
+
+
+@triton.jit
 def _fold_rows(
-    V, ORDER, SORTED, BLOCKS, X, places, placestrides, rows, rowstrides, rest, vs, xs, n_keys, n_rest, block, bits,
-    f: tl.constexpr, ACC: tl.constexpr, KEYS: tl.constexpr, REST: tl.constexpr,
+    V, ORDER, SORTED, BLOCKS, X, places, placestrides, rows, rowstrides, rest, vs, xs, n, n_keys, n_rest, block, bits,
+    run: tl.constexpr, f: tl.constexpr, ACC: tl.constexpr, KEYS: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     """x[key, r] = x[key, r] f v[k, r] for every k with that key, in order.
 
-    The first position of a key deals with all of them: with those in its own block of `block` sorted positions one by
-    one, with the others by the results of `_fold_blocks`, so that a key that comes up n times costs 2 sqrt(n) steps.
+    One lane deals with all of a key: with those in the block of `block` sorted positions where they begin one by one,
+    with the others by the results of `_fold_blocks`, so that a key that comes up m times costs 2 sqrt(m) steps. `run`
+    says which key a lane has: that of a position, or that of a row, whichever are fewer.
 
-    Shapes  as `_put`; blocks as the result of `_fold_blocks`.
-    Grid    one program per KEYS sorted positions and REST elements of a row.
+    Shapes  as `_put`; blocks as the result of `_fold_blocks`; n lanes.
+    Grid    one program per KEYS lanes and REST elements of a row.
     Bytes   read sorted, order, v and blocks once, read and write the rows of x that keys name, at most.
     """
-    p, r = _tile_of(n_keys, n_rest, KEYS, REST)
+    i, r = _tile_of(n, n_rest, KEYS, REST)
     inside, columns = r < n_rest, _offsets(r, rest, vs)
-    key = tl.load(SORTED + p, mask=p < n_keys, other=-1)
-    first = (p < n_keys) & (tl.load(SORTED + p - 1, mask=(p > 0) & (p <= n_keys), other=-1) != key)
-    end = _end_of_run(SORTED, tl.where(first, p, 0), key, tl.where(first, n_keys, 1), bits)
-    key = tl.where(first, key, 0)
+    p, key, there = run(SORTED, i, n, n_keys, bits)
+    p, key = tl.where(there, p, 0), tl.where(there, key, 0)
+    end = _end_of_run(SORTED, p, key, tl.where(there, n_keys, 1), bits)
     x = X + _offsets(key, rows, rowstrides)[:, None] + _offsets(r, rest, xs)[None, :]
-    mask = first[:, None] & inside[None, :]
+    mask = there[:, None] & inside[None, :]
     acc = tl.load(x, mask=mask, other=0).to(ACC)
     near = tl.minimum(end, (p // block + 1) * block)
-    acc = _fold(acc, V, ORDER, p, tl.where(first, near - p, 0), inside, places, placestrides, columns, f)
-    count = tl.where(first, (end - 1) // block - p // block, 0)
+    acc = _fold(acc, V, ORDER, p, tl.where(there, near - p, 0), inside, places, placestrides, columns, f)
+    count = tl.where(there, (end - 1) // block - p // block, 0)
     for t in range(0, tl.max(count, 0)):
         more = (t < count)[:, None] & inside[None, :]
         b = p // block + 1 + t
@@ -232,11 +252,12 @@ def fold(f: Any, x: Array, axes: Sequence[int], keys: Keys, v: Array) -> Array:
             _fold_blocks, grid, v, order, keyed, blocks, places, placestrides, rest, vs, blocks.shape[0], n_rest,
             n_keys, block, block.bit_length(), f, flops=v.size, bytes=moved + blocks.nbytes, at_most=True, **config,
         )  # fmt: skip
-    config, grid = _tiles("rows", n_keys, n_rest, x)
+    lanes, run = min((keys.bound, _run_of), (n_keys, _run_from), key=lambda way: way[0])
+    config, grid = _tiles("rows", lanes if n_keys else 0, n_rest, x)
     touched = 2 * min(x.footprint, v.size * x.dtype.itemsize) + blocks.nbytes
     launch(
-        _fold_rows, grid, v, order, keyed, blocks, x, *layout, n_keys, n_rest, block, n_keys.bit_length(), f,
-        TRITON_TYPE[acc], flops=v.size, bytes=moved + touched, at_most=True, **config,
+        _fold_rows, grid, v, order, keyed, blocks, x, *layout, lanes, n_keys, n_rest, block, n_keys.bit_length(), run,
+        f, TRITON_TYPE[acc], flops=v.size, bytes=moved + touched, at_most=True, **config,
     )  # fmt: skip
     return x
 

@@ -130,6 +130,8 @@ def positions(
 
 def nonzero(x: Array) -> Array:
     """The flat positions, in C order, of the elements that are not 0. The host reads how many they are."""
+    if memory.in_dry_run():
+        raise RuntimeError("nonzero: how many elements are not 0 is not known in a dry run, where there are no values")
     x = elementwise.contiguous(x)
     marked = elementwise.map(formulas._ne, x, 0, dtype=dtypes.bool_, compute=dtypes.compute(x.dtype))
     marked = marked.view((x.size,), (1,))
