@@ -202,13 +202,15 @@ def _scalar_load(X, Y, n):
     tl.store(Y, tl.load(X + n, mask=n < 0, other=0.0))
     tl.store(Y + 1, tl.load(X + n, mask=n < 0, other=3.0))
     tl.store(Y + 2, tl.load(X + n, mask=n < 0))
+    one = n + tl.arange(0, 1)
+    tl.store(Y + 3 + tl.arange(0, 1), tl.load(X + one, mask=one < 0, other=0.0))
 
 
-def test_other_of_a_single_number_may_be_zero() -> None:
+def test_other_of_a_single_lane_may_be_zero() -> None:
     """Triton's own front end forgets an `other` of 0 there."""
-    y = empty((3,), dtypes.float32)
+    y = empty((4,), dtypes.float32)
     _scalar_load[(1,)](f32(1), y, 100)
-    assert y.numpy()[:2].tolist() == [0, 3] and np.isnan(y.numpy()[2])
+    assert y.numpy()[[0, 1, 3]].tolist() == [0, 3, 0] and np.isnan(y.numpy()[2])
 
 
 @triton.jit

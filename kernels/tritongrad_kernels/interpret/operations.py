@@ -230,12 +230,13 @@ class Semantic:
         return original_of(Semantic.broadcast_impl_value)(self, lhs, rhs)
 
     def load(self: Any, pointer: tl.tensor, mask: Any, other: Any, *more: Any, **named: Any) -> tl.tensor:
-        """Triton drops an `other` of 0 for a single number, as if the kernel gave none: it is filled in here."""
+        """Triton drops an `other` of 0 for a single lane, as if the kernel gave none: it is filled in here."""
         load = original_of(Semantic.load)
-        if mask is None or other is None or pointer.type.is_block() or not pointer.type.is_ptr():
+        one_lane = pointer.type.scalar.is_ptr() and math.prod(getattr(pointer.type, "shape", ())) == 1
+        if mask is None or other is None or not one_lane:
             return load(self, pointer, mask, other, *more, **named)
         loaded = load(self, pointer, mask, None, *more, **named)
-        return self.where(mask, loaded, self.cast(other, loaded.type))
+        return self.where(mask, loaded, self.cast(other, loaded.type.scalar))
 
     def _has_native_tma(self: Any) -> bool:
         return True
