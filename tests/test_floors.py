@@ -15,7 +15,7 @@ from tritongrad.floors import DESIGNS, Floor, floors, launches
 from tritongrad.gpus import GPUS
 from tritongrad.models import resnet18, resnet50
 from tritongrad.nn import functional as F
-from tritongrad.trace import Trace, tracing
+from tritongrad.tracing import Trace, tracing
 from tritongrad_kernels import memory
 
 H200 = GPUS["H200"]

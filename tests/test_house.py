@@ -15,7 +15,7 @@ SHIPPED = sorted([*ROOT.glob("tritongrad/**/*.py"), *ROOT.glob("kernels/tritongr
 LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad_kernels"},
     {"tritongrad.autograd", "tritongrad.methods", "tritongrad.gpus"},
-    {"tritongrad.trace"},
+    {"tritongrad.tracing"},
     {"tritongrad.network"},
     {"tritongrad.floors"},
     {"tritongrad.printing", "tritongrad.storage"},

@@ -39,7 +39,7 @@ from dataclasses import dataclass
 
 from tritongrad.gpus import GPU
 from tritongrad.network import ADD, LOSS, MAX_POOL, MEAN, NORM, PRODUCT, RELU, Segment, apart, joined, layers
-from tritongrad.trace import Trace, Value
+from tritongrad.tracing import Trace, Value
 from tritongrad_kernels.dtypes import dtype
 
 Key = tuple[int, ...]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tritongrad.trace import Operation, Trace, Value
+from tritongrad.tracing import Operation, Trace, Value
 
 PRODUCT, NORM, RELU, ADD, MAX_POOL, MEAN, LOSS, OTHER = (
     "product", "norm", "relu", "add", "max pool", "mean", "loss", "other"

@@ -13,7 +13,7 @@ from tritongrad import roofline
 from tritongrad.floors import Floor, floors
 from tritongrad.gpus import GPU, named, of_arch
 from tritongrad.rollback import reachable, unchanged
-from tritongrad.trace import tracing
+from tritongrad.tracing import tracing
 from tritongrad_kernels import launch, memory
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.launch import Launch, Pointer

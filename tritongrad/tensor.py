@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tritongrad import autograd, printing, trace
+from tritongrad import autograd, printing, tracing
 from tritongrad.methods import Attached
 from tritongrad.storage import Storage
 from tritongrad_kernels import dtypes, elementwise, index
@@ -498,7 +498,7 @@ class Tensor(Attached):
 
     def fitted(self, shape: tuple[int, ...], dtype: dtypes.dtype, name: str) -> Tensor:
         """This gradient in the shape and dtype of the input it is for, summed over what that was broadcast along."""
-        trace.note_gradient()
+        tracing.note_gradient()
         g = self
         if g.array.shape != shape:
             try:
@@ -574,9 +574,9 @@ def record(y: Array, *edges: autograd.Edge) -> Tensor:
     it can be differentiated again. It must not hold the result: a second parameter receives it.
     """
     result = autograd.bind(Tensor(y), autograd.node_of(edges))
-    listener = trace.listener()
+    listener = tracing.listener()
     if listener is not None and edges:
-        trace.note(listener, edges[0][1], trace.values([t for t, _ in edges]), result, {})
+        tracing.note(listener, edges[0][1], tracing.values([t for t, _ in edges]), result, {})
     return result
 
 
@@ -588,9 +588,9 @@ def record_joint(
 ) -> Tensor:
     """As `record`, for gradients that one computation gives together. `facts` are for a trace, and change nothing."""
     result = autograd.bind(Tensor(y), autograd.joint_node(inputs, function))
-    listener = trace.listener()
+    listener = tracing.listener()
     if listener is not None:
-        trace.note(listener, function, trace.values(inputs), result, facts)
+        tracing.note(listener, function, tracing.values(inputs), result, facts)
     return result
 
 
@@ -607,15 +607,15 @@ def record_inplace(x: Tensor, write: Callable[[], object], *edges: autograd.Edge
     owner = x
     if node is not None and x.aliasing is not None:
         owner, node = x.aliasing.base, x.aliasing.rewriting(x, edges, node)
-    listener = trace.listener()
-    operands = trace.values([t for t, _ in edges]) if listener is not None else ()
+    listener = tracing.listener()
+    operands = tracing.values([t for t, _ in edges]) if listener is not None else ()
     write()
     x.array.memory.version += 1
     if node is not None:
         autograd.bind(owner, node)
         owner.rewrites += 1
     if listener is not None and edges:
-        trace.note(listener, edges[0][1], operands, x, {})
+        tracing.note(listener, edges[0][1], operands, x, {})
     return x
 
 

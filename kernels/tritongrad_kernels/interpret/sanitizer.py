@@ -159,7 +159,7 @@ class Sanitizer(Memory):
         indirect = _reachable.get()
         self.tables = [Region(f"array {i} behind an address", a, None) for i, a in enumerate(indirect)]
         for region in self.tables:
-            self._share(region, self.tables)
+            self._share(region)
         self.grid, self.active = grid, True
         try:
             programs.run_grid(kernel, bound, grid, self._address)
@@ -172,33 +172,22 @@ class Sanitizer(Memory):
         """Give an argument its place; the address of its first element there."""
         region = Region(parameter, array, len(self.regions))
         self.regions.append(region)
-        self._share(region, [*self.regions, *self.tables])
+        self._share(region)
         return array.data_ptr() - region.shift
 
-    def _share(self, region: Region, others: list[Region]) -> None:
-        """A shadow for the region, and for all that overlap it in memory."""
-        start, end = region.lowest, region.lowest + region.nbytes
-        same = [region]
-        grown = True
-        while grown:
-            grown = False
-            for other in others:
-                if (
-                    other not in same
-                    and hasattr(other, "shadow")
-                    and other.lowest < end
-                    and start < other.lowest + other.nbytes
-                ):
-                    same.append(other)
-                    start, end = min(start, other.lowest), max(end, other.lowest + other.nbytes)
-                    grown = True
+    def _share(self, region: Region) -> None:
+        """A shadow for the region, and for all that overlap it in memory. Those there are do not overlap each other."""
+        end = region.lowest + region.nbytes
+        others = [r for r in (*self.regions, *self.tables) if r is not region and hasattr(r, "shadow")]
+        joined = [r for r in others if r.shadow.address < end and region.lowest < r.shadow.address + r.shadow.nbytes]
+        start = min([region.lowest, *(r.shadow.address for r in joined)])
+        end = max([end, *(r.shadow.address + r.shadow.nbytes for r in joined)])
+        granule = math.gcd(*(n for r in (region, *joined) for n in (r.itemsize, r.lowest - start)))
         defined = region.defined
         if defined is not None:
             defined = defined[start - region.memory_address : end - region.memory_address]
-        shadow = Shadow(
-            start, end - start, math.gcd(*(r.itemsize for r in same), *(r.lowest - start for r in same)), defined
-        )
-        for one in same:
+        shadow = Shadow(start, end - start, granule, defined)
+        for one in (region, *joined):
             one.shadow = shadow
 
     # ------------------------------------------------------------------------------------------------------ accesses

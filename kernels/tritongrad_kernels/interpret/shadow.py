@@ -36,13 +36,13 @@ class Shadow:
     def _granules(self, places: np.ndarray, itemsize: int) -> np.ndarray:
         """The granules of elements of `itemsize` bytes at byte offsets `places`: a row for each part of an element."""
         if itemsize % self.granule or (places % self.granule).any():
-            self._split(self.granule)
+            self._split()
         return places // self.granule + np.arange(itemsize // self.granule)[:, None]
 
-    def _split(self, times: int) -> None:
+    def _split(self) -> None:
         """Keep single bytes apart: a kernel accesses smaller elements than its arguments have, or unaligned ones."""
         self.readers, self.writers, self.fresh = (
-            part.repeat(times) for part in (self.readers, self.writers, self.fresh)
+            part.repeat(self.granule) for part in (self.readers, self.writers, self.fresh)
         )
         self.granule = 1
 
