@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import gate, gate_rules, results, rows, tables
+from bench import gate, gate_rules, host, results, rows, tables
 from bench.results import Run
 from bench.row import Row
 from bench.worker import Worker, WorkerDied
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     compile.add_argument("--accept", action="store_true", help="make this run's figures the table")
     compile.add_argument("--jobs", type=int, metavar="N", help="processes that compile (default: one a processor)")
     compile.set_defaults(command=_compile)
+    cost = commands.add_parser("host", help="time what operations cost in Python, beside torch's")
+    cost.set_defaults(command=_host)
     return parser
 
 
@@ -106,6 +108,12 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _compile(options: argparse.Namespace) -> int:
     return gate.run(options.arch or gate_rules.ARCHITECTURES, options.accept, options.jobs)
+
+
+def _host(options: argparse.Namespace) -> int:
+    title = "What recording an operation costs before its launch"
+    tables.show(title, host.table(host.measured()), [])
+    return 0
 
 
 if __name__ == "__main__":

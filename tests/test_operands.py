@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import tritongrad as tg
-from tritongrad_kernels import dtypes
+from tritongrad_kernels import dtypes, memory
 
 KINDS = [d.name for d in dtypes.ALL]
 NUMBERS = [True, 3, 2.5]
@@ -140,3 +141,21 @@ def test_what_is_no_operand() -> None:
         tg.mul(x, 1j)
     with pytest.raises(TypeError, match="pow: expected a tensor, got int and float"):
         tg.pow(2, 3.0)
+
+
+def test_recording_an_operation_takes_few_calls() -> None:
+    x, w = tg.ones(1, requires_grad=True), tg.ones(1, requires_grad=True)
+    calls: list[str] = []
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_name)
+
+    with memory.dry_run():
+        x * w  # plans are made once
+        sys.setprofile(note)
+        try:
+            x * w
+        finally:
+            sys.setprofile(None)
+    assert len(calls) <= 45, calls

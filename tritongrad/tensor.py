@@ -384,6 +384,14 @@ class Tensor(Attached):
         if self.aliasing is not None:
             self.aliasing = None  # a history of its own, not that of its base
 
+    def originate(self, node: autograd.Node) -> None:
+        """Be what `node` gave: a history of its own, whatever this was a view of."""
+        if not self.array.dtype.is_floating_point:
+            raise RuntimeError(f"only tensors of floating point dtype can require gradients, not {self.dtype.name}")
+        if self.aliasing is not None:
+            self.aliasing = None
+        self._node, self.output_number, self._requires_grad = node, 0, True
+
     def rebind(self, node: autograd.Node) -> None:
         """Come from `node`: what a view does whose base has got another history."""
         self._node, self.output_number, self._requires_grad = node, 0, True
@@ -573,7 +581,10 @@ def record(y: Array, *edges: autograd.Edge) -> Tensor:
     The function takes the gradient of `y` (or that, and `y`) and gives a Tensor; written in differentiable operations,
     it can be differentiated again. It must not hold the result: a second parameter receives it.
     """
-    result = autograd.bind(Tensor(y), autograd.node_of(edges))
+    result = Tensor(y)
+    if not autograd.is_grad_enabled():
+        return result
+    autograd.bind(result, autograd.node_of(edges))
     listener = tracing.listener()
     if listener is not None and edges:
         tracing.note(listener, edges[0][1], tracing.values([t for t, _ in edges]), result, {})

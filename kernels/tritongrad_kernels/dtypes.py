@@ -129,6 +129,11 @@ def result_type(operands: Iterable[tuple[dtype, int]]) -> dtype:
 
 def of_scalar(value: bool | int | float, default_float: dtype) -> dtype:
     """The dtype a Python number stands for."""
-    if isinstance(value, bool | np.bool_):
+    return of_number(type(value), default_float)
+
+
+def of_number(number: type, default_float: dtype) -> dtype:
+    """The dtype that numbers of a Python or numpy class stand for."""
+    if issubclass(number, bool | np.bool_):
         return bool_
-    return int64 if isinstance(value, int | np.integer) else default_float
+    return int64 if issubclass(number, int | np.integer) else default_float

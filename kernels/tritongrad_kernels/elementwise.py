@@ -6,15 +6,27 @@ business of four kernels, one for each number of operands. Half precisions are e
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, contiguous_strides, empty, footprint, from_host, strides_of_order
+from tritongrad_kernels import dtypes, launch as launching, memory
+from tritongrad_kernels.array import (
+    Array,
+    contiguous_strides,
+    dense_order,
+    empty,
+    expanded_strides,
+    from_host,
+    places,
+    strides_of_order,
+)
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.memory import Device
@@ -127,38 +139,100 @@ def map(
     `dtype` (default: that promoted type). It is written to `out` if given, else to a new array that keeps the memory
     order of the first operand of full shape. Strides never change the result.
     """
-    arrays = [a for a in operands if isinstance(a, Array)]
-    shape = out.shape if out is not None else broadcast_shapes(*(a.shape for a in arrays))
-    if dtype is None:
-        dtype = out.dtype if out is not None else arrays[0].dtype
-        for a in arrays[1:] if out is None else ():
-            dtype = dtypes.promote(dtype, a.dtype)
-    compute = compute or dtypes.compute(dtype)
-    device = arrays[0].device if arrays else out.device if out is not None else None
+    if out is not None:
+        operands = tuple([_apart(a, out) for a in operands])
+    layouts = [(a.dtype, a.shape, a.strides) if type(a) is Array else None for a in operands]
+    into = None if out is None else (out.dtype, out.shape, out.strides)
+    plan = _plan(launching.generation, dtype, compute, into, *layouts)
+    if None not in layouts:
+        arrays, numbers, device = operands, plan.zeros, operands[0].memory.device
+    else:
+        near = next((a for a in operands if type(a) is Array), out)
+        assert near is not None
+        device = near.memory.device
+        if plan.compute is dtypes.float64:  # a scalar argument of a kernel has float32's precision on a GPU
+            exact = [a if type(a) is Array else from_host(np.array(a, np.float64), device) for a in operands]
+            return map(f, *exact, dtype=plan.kind, compute=plan.compute, out=out)
+        arrays = tuple([a if type(a) is Array else None for a in operands])
+        numbers = tuple([0 if type(a) is Array else a for a in operands])
     if out is None:
-        out = empty(shape, dtype, device, _result_strides(arrays, shape))
-    read = [_readable(a, compute, out, device) for a in operands]
-    expanded = [a.expand(shape) if isinstance(a, Array) else None for a in read]
-    dims, strides = merge_axes(shape, out.strides, *(a.strides if a is not None else (0,) * out.ndim for a in expanded))
-    n = out.size
-    config = tile("map", BLOCK=n)
+        out = Array(memory.allocate(plan.nbytes, device), plan.kind, plan.shape, plan.layout)
     launch(
-        _MAPS[len(operands)],
-        cdiv(n, config["BLOCK"]),
-        *expanded,
-        *(0 if isinstance(a, Array) else a for a in read),
+        plan.kernel,
+        plan.grid,
+        *arrays,
+        *numbers,
         out,
-        dims,
-        *strides[1:],
-        strides[0],
-        n,
+        *plan.geometry,
         f,
-        TRITON_TYPE[compute],
-        flops=n,
-        bytes=footprint(out, *(a for a in read if isinstance(a, Array))),
-        **config,
+        plan.triton_type,
+        flops=plan.n,
+        bytes=plan.bytes,
+        **plan.config,
     )
     return out
+
+
+Layout = tuple[dtype, tuple[int, ...], tuple[int, ...]]  # dtype, shape, strides
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What `map` does with operands of some layouts.
+
+    kind, shape, layout, nbytes  of the result, `layout` being its strides
+    geometry                     the merged shape, the strides in it of the operands and the result, the elements
+    zeros                        for operands that are arrays, the numbers in their places
+    """
+
+    kind: dtype
+    compute: dtype
+    triton_type: Any
+    shape: tuple[int, ...]
+    layout: tuple[int, ...]
+    nbytes: int
+    kernel: Any
+    grid: int
+    geometry: tuple[Any, ...]
+    zeros: tuple[int, ...]
+    n: int
+    bytes: int
+    config: dict[str, int]
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _plan(
+    generation: int, kind: dtype | None, compute: dtype | None, out: Layout | None, *operands: Layout | None
+) -> _Plan:
+    """The plan for operands of these layouts, None being a number, written to `out` or, if that is None, made for it.
+
+    Working it out takes longer than a small kernel runs, and a training loop asks for the same few again and again.
+    `generation` is that of the tile table.
+    """
+    arrays = [a for a in operands if a is not None]
+    shape = out[1] if out is not None else broadcast_shapes(*(a[1] for a in arrays))
+    kind = kind or (out[0] if out is not None else functools.reduce(dtypes.promote, (a[0] for a in arrays)))
+    compute = compute or dtypes.compute(kind)
+    layout = out[2] if out is not None else _result_strides(arrays, shape)
+    spread = [(0,) * len(shape) if a is None else expanded_strides(a[1], a[2], shape) for a in operands]
+    dims, (outs, *strides) = merge_axes(shape, layout, *spread)
+    n = math.prod(shape)
+    config = tile("map", BLOCK=n)
+    return _Plan(
+        kind=kind,
+        compute=compute,
+        triton_type=TRITON_TYPE[compute],
+        shape=shape,
+        layout=layout,
+        nbytes=n * kind.itemsize,
+        kernel=_MAPS[len(operands)],
+        grid=cdiv(n, config["BLOCK"]),
+        geometry=(dims, *strides, outs, n),
+        zeros=(0,) * len(operands),
+        n=n,
+        bytes=sum(places(s, t) * d.itemsize for d, s, t in (out or (kind, shape, layout), *arrays)),
+        config=config,
+    )
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
@@ -193,22 +267,19 @@ def merge_axes(shape: Sequence[int], *strides: Sequence[int]) -> tuple[tuple[int
     return tuple(dims), [tuple(m) for m in merged]
 
 
-def _result_strides(arrays: Sequence[Array], shape: tuple[int, ...]) -> tuple[int, ...]:
-    for a in arrays:
-        if a.shape == shape and (order := a.dense_order()) is not None:
+def _result_strides(arrays: Sequence[Layout], shape: tuple[int, ...]) -> tuple[int, ...]:
+    for _, extents, strides in arrays:
+        if extents == shape and (order := dense_order(extents, strides)) is not None:
             return strides_of_order(shape, order)
     return contiguous_strides(shape)
 
 
-def _readable(operand: Any, compute: dtype, out: Array, device: Device | None) -> Any:
-    """The operand in a form the kernel can take beside `out`."""
-    if isinstance(operand, Array):
-        same = operand.offset == out.offset and operand.strides == out.strides and operand.shape == out.shape
-        # Programs write `out` while others still read: only element-on-element aliasing is safe.
-        return operand if operand.memory is not out.memory or same else contiguous(operand, always=True)
-    if compute is dtypes.float64:  # a scalar argument of a kernel has float32's precision on a GPU
-        return from_host(np.array(operand, np.float64), device)
-    return operand
+def _apart(operand: Any, out: Array) -> Any:
+    """The operand, or a copy where programs that write `out` would write what others have still to read of it."""
+    if type(operand) is not Array or operand.memory is not out.memory:
+        return operand
+    same = operand.offset == out.offset and operand.strides == out.strides and operand.shape == out.shape
+    return operand if same else contiguous(operand, always=True)
 
 
 def contiguous(a: Array, always: bool = False) -> Array:

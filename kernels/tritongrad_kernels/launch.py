@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,6 +125,8 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
 _GPUS = ("sm_80", "sm_90", "sm_100")
 _overrides: list[Mapping[str, Mapping[str, int]]] = []
 _columns: list[str] = []
+generation = 0
+"""Another number whenever `tile` may answer differently than before."""
 _listeners: list[list[Launch]] = []
 _ALONE = contextlib.nullcontext()
 
@@ -227,21 +229,27 @@ def cdiv(a: int, b: int) -> int:
 @contextlib.contextmanager
 def tiles(**rows: Mapping[str, int]) -> Iterator[None]:
     """Replace entries of the tile table by kernel name: `with tiles(matmul=dict(BM=16, BN=16)): ...`."""
-    _overrides.append(rows)
-    try:
+    with _pushed(_overrides, rows):
         yield
-    finally:
-        _overrides.pop()
 
 
 @contextlib.contextmanager
 def column(name: str) -> Iterator[None]:
     """Take tiles from another architecture's column, e.g. to run a GPU's production tiles in the interpreter."""
-    _columns.append(name)
+    with _pushed(_columns, name):
+        yield
+
+
+@contextlib.contextmanager
+def _pushed(stack: list, entry: Any) -> Iterator[None]:
+    global generation
+    stack.append(entry)
+    generation += 1
     try:
         yield
     finally:
-        _columns.pop()
+        stack.pop()
+        generation += 1
 
 
 @contextlib.contextmanager
@@ -278,11 +286,14 @@ def launch(
     name = kernel.fn.__name__
     if grid[0] >= 2**31 or any(n > 65535 for n in grid[1:]):
         raise KernelError(f"{name}: grid {grid} exceeds the GPU's limits of (2^31-1, 65535, 65535) programs")
-    devices = {a.device for a in _arrays(args)}
-    if len(devices) > 1:
-        raise RuntimeError(
-            f"{name}: expected all tensors on one device, but they are on {' and '.join(sorted(map(str, devices)))}"
-        )
+    device: memory.Device | None = None
+    for a in args:
+        if type(a) is Array:
+            if device is None:
+                device = a.memory.device
+            elif a.memory.device is not device and a.memory.device != device:
+                where = sorted({str(b.device) for b in args if isinstance(b, Array)})
+                raise RuntimeError(f"{name}: expected all tensors on one device, but they are on {' and '.join(where)}")
     if _listeners or around:
         specs = tuple(Pointer(a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Array) else a for a in args)
         told = Launch(name, grid, flops, bytes, kernel, specs, options, at_most)
@@ -293,17 +304,11 @@ def launch(
     if tritongrad_kernels.INTERPRETED:
         options = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages", "maxnreg")}
     try:
-        with memory.on_device(next(iter(devices))), around(told, indirect) if around else _ALONE:
+        with memory.on_device(device or memory.DEFAULT_DEVICE), around(told, indirect) if around else _ALONE:
             kernel[grid](*args, **options)
     except Exception as error:
         described = ", ".join(map(_describe, args))
         raise KernelError(f"{name}[{grid}]({described}) failed: {_root(error)}") from error
-
-
-def _arrays(args: Iterable[Any]) -> Iterator[Array]:
-    for a in args:
-        if isinstance(a, Array):
-            yield a
 
 
 def _describe(value: Any) -> str:

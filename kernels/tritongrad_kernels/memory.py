@@ -100,10 +100,10 @@ class Memory:
     def __init__(self, storage: torch.Tensor, device: Device) -> None:
         self.storage = storage
         self.address = storage.data_ptr()
-        self.nbytes = storage.numel()
+        self.nbytes = nbytes = storage.numel()
         self.device = device
         self.version = 0
-        self.defined: np.ndarray | None = np.zeros(self.nbytes, bool) if self.nbytes <= ACCOUNT else None
+        self.defined: np.ndarray | None = np.zeros(nbytes, bool) if nbytes <= ACCOUNT else None
 
     @property
     def is_pinned(self) -> bool:
@@ -121,16 +121,18 @@ class Memory:
 
 def allocate(nbytes: int, device: Device | None = None) -> Memory:
     """`nbytes` of uninitialised memory. On a machine with a GPU, host memory is pinned so that kernels reach it too."""
-    device = check_device(device or DEFAULT_DEVICE)
-    nbytes = max(nbytes, 16)  # an empty array still has an address
+    device = DEFAULT_DEVICE if device is None else device if device.type == "cpu" else check_device(device)
+    nbytes = nbytes if nbytes > 16 else 16  # an empty array still has an address
     run = _dry_run.get()
     if run is not None:
         return DryMemory(nbytes, device, run)
     try:
         if device.type == "cuda":
             storage = torch.empty(nbytes, dtype=torch.uint8, device=f"cuda:{device.index}")
+        elif DEFAULT_DEVICE.type == "cuda":
+            storage = torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
         else:
-            storage = torch.empty(nbytes, dtype=torch.uint8, pin_memory=DEFAULT_DEVICE.type == "cuda")
+            storage = torch.empty(nbytes, dtype=torch.uint8)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         raise MemoryError(f"could not allocate {nbytes:,} bytes on {device}") from error
     if POISON:

@@ -6,6 +6,7 @@ to the gradients of its inputs. It never holds the tensors it produced, so a gra
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from tritongrad.autograd.mode import is_grad_enabled
 from tritongrad_kernels.array import Array
 
 _sequence = itertools.count()
+_SEQUENCES = tuple, list
 Gradients = Sequence[Any]  # a Tensor or None for each input, or for each output, of a node
 
 
@@ -48,8 +50,16 @@ class Node:
 
     def __init__(self, name: str, inputs: Sequence[Any], function: Any, outputs: int = 1) -> None:
         self.name = name
-        self.inputs = [origin_of(t) for t in inputs]
-        self.like = [None if o is None else (t.array.shape, t.dtype) for o, t in zip(self.inputs, inputs, strict=True)]
+        self.inputs: list[Any] = []
+        self.like: list[Any] = []
+        for t in inputs:
+            if t is None or not t.requires_grad:
+                self.inputs.append(None)
+                self.like.append(None)
+                continue
+            node, array = t.node, t.array
+            self.inputs.append(t if node is None else (node, t.output_number))
+            self.like.append((array.shape, array.dtype))
         self.function = function
         self.output: Array | None = None
         self.outputs = outputs
@@ -70,9 +80,19 @@ class Node:
         """Note the versions of the arrays among these values, to refuse them if written to before backward."""
         for value in values:
             array = getattr(value, "array", value)
-            if isinstance(array, Array):
+            if type(array) is Array:
                 self.saved.append((array, array.memory.version))
-            elif isinstance(value, tuple | list):
+            elif isinstance(value, _SEQUENCES):
+                self.save(value)
+
+    def keep(self, function: Callable) -> None:
+        """Note the versions of the arrays that a gradient's function holds."""
+        for cell in function.__closure__ or ():
+            value = cell.cell_contents
+            array = getattr(value, "array", value)
+            if type(array) is Array:
+                self.saved.append((array, array.memory.version))
+            elif isinstance(value, _SEQUENCES):
                 self.save(value)
 
     def run(self, gradients: Gradients, wanted: list[bool]) -> Gradients:
@@ -121,7 +141,8 @@ class Node:
 def origin_of(tensor: Any) -> Any:
     if tensor is None or not tensor.requires_grad:
         return None
-    return (tensor.node, tensor.output_number) if tensor.node is not None else tensor
+    node = tensor.node
+    return tensor if node is None else (node, tensor.output_number)
 
 
 def takes_result(function: Callable) -> bool:
@@ -130,12 +151,12 @@ def takes_result(function: Callable) -> bool:
 
 def name_of(function: Callable) -> str:
     """The name of the operation that a gradient function was defined in."""
-    return function.__qualname__.split(".<locals>")[0].strip("_")
+    return _outermost(function.__qualname__)
 
 
-def _held(function: Callable) -> list[Any]:
-    """What a closure holds."""
-    return [cell.cell_contents for cell in function.__closure__ or ()]
+@functools.cache
+def _outermost(qualified: str) -> str:
+    return qualified.split(".<locals>")[0].strip("_")
 
 
 Edge = tuple[Any, Callable]
@@ -147,13 +168,19 @@ def node_of(edges: Sequence[Edge]) -> Node | None:
     A function takes the gradient of the result, or that and the result itself if it has two parameters. Inputs that
     want no gradient, and operands that are plain numbers, drop theirs here with everything only it holds.
     """
-    edges = [(t, f) for t, f in edges if getattr(t, "requires_grad", False)] if is_grad_enabled() else []
-    if not edges:
+    if not is_grad_enabled():
         return None
-    functions = [f for _, f in edges]
-    node = Node(name_of(functions[0]), [t for t, _ in edges], functions)
-    for f in functions:
-        node.save(_held(f))
+    inputs: list[Any] = []
+    functions: list[Callable] = []
+    for tensor, function in edges:
+        if getattr(tensor, "requires_grad", False):
+            inputs.append(tensor)
+            functions.append(function)
+    if not inputs:
+        return None
+    node = Node(name_of(functions[0]), inputs, functions)
+    for function in functions:
+        node.keep(function)
     return node
 
 
@@ -162,17 +189,17 @@ def joint_node(inputs: Sequence[Any], function: Callable[[Any, list[bool]], Grad
     if not is_grad_enabled() or not any(t is not None and t.requires_grad for t in inputs):
         return None
     node = Node(name_of(function), inputs, lambda gradients, wanted: function(gradients[0], wanted))
-    node.save(_held(function))
+    node.keep(function)
     return node
 
 
 def bind(result: Any, node: Node | None) -> Any:
     """Make `node` the origin of the tensor `result`."""
     if node is not None:
-        if isinstance(node.function, list) and any(map(takes_result, node.function)):
+        functions = node.function
+        if isinstance(functions, list) and any([takes_result(f) for f in functions]):
             node.output = result.array
         if node.output is not None:
             node.save([result])
-        result.node, result.output_number = node, 0
-        result.requires_grad = True
+        result.originate(node)
     return result

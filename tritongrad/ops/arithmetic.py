@@ -77,8 +77,8 @@ def rsub(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
 
 def mul(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """input times other. On bools, where both hold."""
-    formula = formulas._and if result_type(input, other) is bool_ else formulas._mul
-    z = apply("mul", formula, input, other)
+    kind = result_type(input, other)
+    z = apply("mul", formulas._and if kind is bool_ else formulas._mul, input, other, kind=kind)
     return into(out, "mul", record(z, (input, lambda dy: dy * other), (other, lambda dy: dy * input)))
 
 

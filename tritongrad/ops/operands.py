@@ -7,7 +7,8 @@ result's dtype only if its category (bool, integer, floating) is higher than eve
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,19 @@ Operand = Any  # a Tensor or a Python number
 
 def result_type(*operands: Operand) -> dtype:
     """The dtype torch gives an operation over these tensors and numbers."""
+    return _result_type(
+        get_default_dtype(),
+        *[(x.array.dtype, x.array.shape == ()) if isinstance(x, Tensor) else type(x) for x in operands],
+    )
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _result_type(default: dtype, *operands: tuple[dtype, bool] | type) -> dtype:
+    """`result_type` of tensors, given as their dtype and whether they have no dimensions, and classes of numbers."""
     return dtypes.result_type(
-        (x.dtype, dtypes.DIMENSIONED if x.ndim else dtypes.ZERO_DIMENSIONAL)
-        if isinstance(x, Tensor)
-        else (dtypes.of_scalar(x, get_default_dtype()), dtypes.SCALAR)
+        (dtypes.of_number(x, default), dtypes.SCALAR)
+        if isinstance(x, type)
+        else (x[0], dtypes.ZERO_DIMENSIONAL if x[1] else dtypes.DIMENSIONED)
         for x in operands
     )
 
@@ -64,13 +74,42 @@ def require_tensor(name: str, **arguments: Any) -> None:
 
 def arrays(name: str, *operands: Operand) -> list[Any]:
     """Arrays and numbers for a kernel, or one sentence about why they do not go together."""
-    operands = tuple(x.item() if isinstance(x, np.generic) else x for x in operands)
+    ready: list[Any] = []
+    first: Array | None = None
+    alike = True
     for x in operands:
+        if isinstance(x, Tensor):
+            array = x.array
+            if first is None:
+                first = array
+            elif array.shape != first.shape or array.memory.device is not first.memory.device:
+                alike = False
+            ready.append(array)
+        elif type(x) in _NUMBERS:
+            ready.append(x)
+        else:
+            return arrays(name, *_numbers(name, operands))
+    if first is None:
+        raise TypeError(f"{name}: expected a tensor, got {' and '.join(type(x).__name__ for x in operands)}")
+    return ready if alike else _meeting(name, operands)
+
+
+_NUMBERS = frozenset((float, int, builtins.bool))
+
+
+def _numbers(name: str, operands: Sequence[Operand]) -> list[Operand]:
+    """The operands with numpy's and other numbers as Python's own; TypeError for what is no number."""
+    found = [x.item() if isinstance(x, np.generic) else x for x in operands]
+    for x in found:
         if not isinstance(x, Tensor | bool | int | float):
             raise TypeError(f"{name}: expected tensors or numbers, got {type(x).__name__}")
+    kinds = builtins.bool, int, float
+    return [x if isinstance(x, Tensor) else next(k for k in kinds if isinstance(x, k))(x) for x in found]
+
+
+def _meeting(name: str, operands: Sequence[Operand]) -> list[Any]:
+    """As `arrays`, where shapes or devices differ."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
-    if not tensors:
-        raise TypeError(f"{name}: expected a tensor, got {' and '.join(type(x).__name__ for x in operands)}")
     try:
         kernel.broadcast_shapes(*(x.array.shape for x in tensors))
     except ValueError:
@@ -88,7 +127,9 @@ def apply(name: str, formula: Any, *operands: Operand, kind: dtype | None = None
     """formula(operands), evaluated in `kind` (default: the promoted type) and stored as `to` (default: `kind`)."""
     ready = arrays(name, *operands)
     kind = kind or result_type(*operands)
-    return kernel.map(formula, *ready, dtype=to or kind, compute=dtypes.compute(kind))
+    if to is None:
+        return kernel.map(formula, *ready, dtype=kind)
+    return kernel.map(formula, *ready, dtype=to, compute=dtypes.compute(kind))
 
 
 def widened(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
