@@ -17,7 +17,7 @@ import numpy as np
 from tritongrad import autograd, printing, tracing
 from tritongrad.methods import Attached
 from tritongrad.storage import Storage
-from tritongrad_kernels import dtypes, elementwise, index
+from tritongrad_kernels import dtypes, elementwise, formats, index
 from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device, to_dlpack
 from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device
 
@@ -174,9 +174,9 @@ class Tensor(Attached):
         return self
 
     @property
-    def layout(self) -> str:
+    def layout(self) -> formats.layout:
         """How elements lie in memory: always by strides."""
-        return "strided"
+        return formats.strided
 
     is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = False
 
@@ -208,9 +208,9 @@ class Tensor(Attached):
     def share_memory_(self) -> Tensor:
         raise RuntimeError("share_memory_: memory shared between processes is not offered; send the values instead")
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
+    def is_contiguous(self, memory_format: formats.memory_format = formats.contiguous_format) -> bool:
         """Whether memory holds the elements in C order, or in the given `memory_format`."""
-        return self.array.is_channels_last if str(memory_format) == "channels_last" else self.array.is_contiguous
+        return formats.lies_in(self.array, formats.require_format("is_contiguous", memory_format))
 
     def axis(self, dim: int) -> int:
         """`dim` counted from the front; IndexError in torch's words if there is no such axis."""
@@ -383,6 +383,14 @@ class Tensor(Attached):
         self._node = node
         if self.aliasing is not None:
             self.aliasing = None  # a history of its own, not that of its base
+
+    def originate(self, node: autograd.Node) -> None:
+        """Be what `node` gave: a history of its own, whatever this was a view of."""
+        if not self.array.dtype.is_floating_point:
+            raise RuntimeError(f"only tensors of floating point dtype can require gradients, not {self.dtype.name}")
+        if self.aliasing is not None:
+            self.aliasing = None
+        self._node, self.output_number, self._requires_grad = node, 0, True
 
     def rebind(self, node: autograd.Node) -> None:
         """Come from `node`: what a view does whose base has got another history."""
@@ -636,7 +644,7 @@ def as_device(device: Any) -> Device | None:
     """A Device from what users pass: None, "cuda", "cuda:1", an index, a Device; RuntimeError if it is not there."""
     if device is None:
         return None
-    return check_device(Device("cuda", device) if isinstance(device, int) else Device(device))
+    return check_device(Device(device))
 
 
 __all__ = [

@@ -41,6 +41,25 @@ def strides_of_order(shape: Sequence[int], order: Sequence[int]) -> tuple[int, .
     return tuple(strides)
 
 
+def expanded_strides(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]) -> tuple[int, ...]:
+    """Strides that broadcast `shape` to `target`, 0 where it is stretched. ValueError if an axis not 1 would change."""
+    lead = len(target) - len(shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, target[max(lead, 0) :], strict=True)):
+        raise ValueError(f"cannot expand shape {list(shape)} to {list(target)}")
+    own = (s if n == m else 0 for n, m, s in zip(shape, target[lead:], strides, strict=True))
+    return (0,) * lead + tuple(own)
+
+
+def dense_order(shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...] | None:
+    """The axes from slowest to fastest if memory is covered without gaps or overlap, else None."""
+    order = tuple(sorted(range(len(shape)), key=lambda a: (-strides[a], shape[a] == 1, a)))
+    return order if _same_strides(shape, strides, strides_of_order(shape, order)) else None
+
+
+def _same_strides(shape: Sequence[int], one: Sequence[int], other: Sequence[int]) -> bool:
+    return 0 in shape or all(n == 1 or a == b for n, a, b in zip(shape, one, other, strict=True))
+
+
 class Array:
     """A strided n-dimensional array. What kernels read and write; holds no gradient and no graph."""
 
@@ -78,16 +97,14 @@ class Array:
     @property
     def footprint(self) -> int:
         """Bytes of memory behind the elements, those that several elements share counted once."""
-        return _places(self.shape, self.strides) * self.dtype.itemsize
+        return places(self.shape, self.strides) * self.dtype.itemsize
 
     def __repr__(self) -> str:
         return f"Array({self.dtype.name}{list(self.shape)}, strides={list(self.strides)}, device={self.device})"
 
     def has_strides(self, strides: Sequence[int]) -> bool:
         """Whether elements lie at `strides`; axes of extent 1 do not matter, nor does anything in an empty array."""
-        return self.size == 0 or all(
-            n == 1 or a == b for n, a, b in zip(self.shape, self.strides, strides, strict=True)
-        )
+        return _same_strides(self.shape, self.strides, strides)
 
     @property
     def is_contiguous(self) -> bool:
@@ -99,8 +116,7 @@ class Array:
 
     def dense_order(self) -> tuple[int, ...] | None:
         """The axes from slowest to fastest if memory is covered without gaps or overlap, else None."""
-        order = tuple(sorted(range(self.ndim), key=lambda a: (-self.strides[a], self.shape[a] == 1, a)))
-        return order if self.has_strides(strides_of_order(self.shape, order)) else None
+        return dense_order(self.shape, self.strides)
 
     # Views.
     def view(
@@ -151,13 +167,7 @@ class Array:
 
     def expand(self, shape: Sequence[int]) -> Array:
         """Broadcast to `shape` by stride 0. ValueError if an axis that is not 1 would change."""
-        lead = len(shape) - self.ndim
-        if lead < 0 or any(n not in (1, m) for n, m in zip(self.shape, shape[max(lead, 0) :], strict=True)):
-            raise ValueError(f"cannot expand shape {list(self.shape)} to {list(shape)}")
-        strides = [0] * lead + [
-            s if n == m else 0 for n, m, s in zip(self.shape, shape[lead:], self.strides, strict=True)
-        ]
-        return self.view(shape, strides)
+        return self.view(shape, expanded_strides(self.shape, self.strides, shape))
 
     def squeeze(self, axis: int) -> Array:
         return self.view(_without(self.shape, axis), _without(self.strides, axis))
@@ -197,7 +207,7 @@ class Array:
         )
 
 
-def _places(shape: Sequence[int], strides: Sequence[int]) -> int:
+def places(shape: Sequence[int], strides: Sequence[int]) -> int:
     """How many different offsets an array of this shape and these strides has."""
     if 0 in shape:
         return 0
@@ -211,7 +221,7 @@ def _places(shape: Sequence[int], strides: Sequence[int]) -> int:
 
 
 def _shared_places(axes: Sequence[tuple[int, int]]) -> int:
-    """As `_places` for (stride, extent) of axes, by rising stride, of which some may overlap, as windows do."""
+    """As `places` for (stride, extent) of axes, by rising stride, of which some may overlap, as windows do."""
     for i in range(1, len(axes)):
         lower, upper = axes[:i], axes[i:]
         if math.gcd(*(s for s, _ in upper)) > sum(s * (n - 1) for s, n in lower):  # copies of the lower, apart
@@ -283,6 +293,17 @@ def to_dlpack(a: Array, **options: Any) -> Any:
 def from_dlpack(exporter: Any, **options: Any) -> Array:
     """Another library's array, sharing its memory."""
     return Array(*memory.from_dlpack(exporter, **options))
+
+
+def resized(a: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """The memory of `a` from its offset on, seen under another shape; it grows where it is too small."""
+    span = 0 if 0 in shape else 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    nbytes = (a.offset + span) * a.dtype.itemsize
+    if nbytes > a.memory.nbytes:
+        if memory.in_dry_run():
+            return empty(shape, a.dtype, a.device, strides)
+        a.memory.grow(nbytes)
+    return a.view(shape, strides)
 
 
 def to_device(a: Array, device: Device) -> Array:
