@@ -18,12 +18,12 @@ import torch
 
 import tritongrad as tg
 import tritongrad_kernels
-from bench import __main__ as cli, clock, harness, results, rows, tables, worker
+from bench import __main__ as cli, clock, harness, host, results, rows, tables, worker
 from bench.accuracy import LikePeer, Rounding, WrongResult
 from bench.results import Result, Run
 from bench.row import Call, Row, as_ours, as_torch
 from bench.rows import conv, matmul, norm, optim, resnet
-from tritongrad_kernels import memory
+from tritongrad_kernels import elementwise, memory
 from tritongrad_kernels.launch import Launch
 
 PRODUCT = matmul.product(24, 40, 17, "float32")
@@ -298,3 +298,12 @@ def test_tables_without_rich(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> No
     monkeypatch.setattr(tables, "Console", None)
     tables.show("title", tables.Table(["row", "n"], [["a", "10"], ["bbb", "7"]]), ["note"])
     assert capsys.readouterr().out.split("\n\n")[1] == "row   n\na    10\nbbb   7"
+
+
+def test_what_an_operation_costs_before_its_launch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "SAMPLES", 2)
+    launch = vars(elementwise)["launch"]
+    assert cli.main(["host"]) == 0 and "x * w, recorded" in capsys.readouterr().out
+    assert vars(elementwise)["launch"] is launch

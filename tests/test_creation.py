@@ -173,6 +173,53 @@ def test_ranges(case: int) -> None:
     both(RANGES[case])
 
 
+OUTS = [
+    lambda m: m.empty(0), lambda m: m.empty(7), lambda m: m.empty(3, 2), lambda m: m.empty(2, 3).t(),
+    lambda m: m.empty(6, dtype=m.int64), lambda m: m.empty(12, dtype=m.float64)[::2], lambda m: m.empty(6)[3:],
+    lambda m: m.empty(6, 3, dtype=m.float16)[:, 1], lambda m: m.empty(6, requires_grad=True), lambda m: 3,
+]  # fmt: skip
+INTO_OUT = [
+    lambda m, out: m.zeros(2, 3, out=out), lambda m, out: m.ones(6, out=out), lambda m, out: m.zeros(0, out=out),
+    lambda m, out: m.full((3, 2), 2.5, out=out), lambda m, out: m.full((), True, out=out),
+    lambda m, out: m.arange(6, out=out), lambda m, out: m.arange(0.0, 12, 2.0, out=out),
+    lambda m, out: m.linspace(0, 5, 6, out=out), lambda m, out: m.logspace(0, 1, 6, out=out),
+    lambda m, out: m.eye(2, 3, out=out), lambda m, out: m.zeros(3, out=out, dtype=m.float32),
+    lambda m, out: m.ones(3, out=out, device="cpu", requires_grad=True), lambda m, out: m.empty(4, 5, out=out).fill_(1),
+    lambda m, out: m.randn(6, out=out).fill_(0), lambda m, out: m.rand(2, 3, out=out).fill_(0),
+    lambda m, out: m.randint(3, (6,), out=out).fill_(0), lambda m, out: m.randperm(6, out=out).fill_(0),
+    lambda m, out: m.normal(0.0, 1.0, (6,), out=out).fill_(0),
+    lambda m, out: m.bernoulli(m.ones(2, 3), out=out), lambda m, out: m.multinomial(m.ones(2, 3), 3, out=out).fill_(0),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:The number of elements in the out tensor", "ignore:.*it is resized")
+@pytest.mark.parametrize("case", range(len(INTO_OUT)))
+def test_into_memory_given(case: int) -> None:
+    for make in OUTS:
+
+        def filled(m: Any, make: Any = make) -> Any:
+            out = make(m)
+            result = INTO_OUT[case](m, out)
+            assert result is out
+            with m.no_grad():
+                return result.requires_grad_(False)
+
+        if isinstance(make(torch), torch.Tensor) and make(torch).requires_grad and case in (12, 13, 14, 15, 17):
+            continue  # torch asks only whether it must resize, and fill_ refuses leaves
+        both(filled)
+
+
+def test_memory_given_is_used_and_grows_for_all_who_share_it() -> None:
+    for m in (tg, torch):
+        whole = m.zeros(4)
+        view, address = whole[:2], whole.data_ptr()
+        m.ones(3, out=view)
+        assert whole.tolist() == [1, 1, 1, 0] and view.data_ptr() == address and view.shape == (3,)
+        m.arange(100, out=view.resize_(0))
+        assert whole.tolist() == [0, 1, 2, 3] and view.tolist() == list(range(100))
+        assert whole.data_ptr() == view.data_ptr()
+
+
 def test_ranges_meet_their_ends() -> None:
     for n in (2, 3, 10, 101):
         values = tg.linspace(0.1, 0.7, n, dtype=tg.float64).tolist()

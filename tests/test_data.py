@@ -47,7 +47,7 @@ class Noisy(ours.Dataset[Any]):
         return 22
 
     def __getitem__(self, i: int) -> Any:
-        noise = np.random.rand() + random.random() + (tg.random.default_generator().host_seed() % 1000)
+        noise = np.random.rand() + random.random() + (tg.random.default_generator.host_seed() % 1000)
         image = np.full((40, 40), i + noise, np.float32)
         return {"image": image, "label": i, "half": image[:3, 0].astype(ml_dtypes.bfloat16), "name": str(i)}
 

@@ -204,7 +204,7 @@ def test_layouts() -> None:
     assert y.is_contiguous(memory_format=tg.channels_last) and not y.is_contiguous()
     assert y.contiguous().stride() == x.stride() and y.clone().stride() == y.stride()
     assert y.view(2, -1).tolist() == x.view(2, -1).tolist()  # where torch refuses, this copies
-    check(lambda t: t.contiguous(memory_format="channels_last") * 2, lambda t: t * 2, randn(2, 3, 4, 5))
+    check(lambda t: t.contiguous(memory_format=tg.channels_last) * 2, lambda t: t * 2, randn(2, 3, 4, 5))
 
 
 def test_the_same_bits_from_a_view_and_its_copy(tiles: str) -> None:

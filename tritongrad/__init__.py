@@ -119,20 +119,11 @@ from tritongrad.ops.comparison import (
 from tritongrad.ops.creation import (
     as_tensor as as_tensor,
     asarray as asarray,
-    empty_like as empty_like,
-    empty_strided as empty_strided,
     from_dlpack as from_dlpack,
     from_numpy as from_numpy,
     frombuffer as frombuffer,
-    full as full,
-    full_like as full_like,
-    ones as ones,
-    ones_like as ones_like,
     scalar_tensor as scalar_tensor,
     tensor as tensor,
-    uninitialised as empty,
-    zeros as zeros,
-    zeros_like as zeros_like,
 )
 from tritongrad.ops.decomposition import (
     cholesky_inverse as cholesky_inverse,
@@ -148,6 +139,7 @@ from tritongrad.ops.decomposition import (
     slogdet as slogdet,
 )
 from tritongrad.ops.describe import (
+    _assert as _assert,
     finfo as finfo,
     iinfo as iinfo,
     is_complex as is_complex,
@@ -159,6 +151,17 @@ from tritongrad.ops.describe import (
 )
 from tritongrad.ops.einsum import (
     einsum as einsum,
+)
+from tritongrad.ops.filled import (
+    empty_like as empty_like,
+    empty_strided as empty_strided,
+    full as full,
+    full_like as full_like,
+    ones as ones,
+    ones_like as ones_like,
+    uninitialised as empty,
+    zeros as zeros,
+    zeros_like as zeros_like,
 )
 from tritongrad.ops.gather import (
     gather as gather,
@@ -232,6 +235,10 @@ from tritongrad.ops.inplace_transcendental import (
     tan_ as tan_,
     tanh_ as tanh_,
     xlogy_ as xlogy_,
+)
+from tritongrad.ops.inplace_views import (
+    as_strided_ as as_strided_,
+    resize_as_ as resize_as_,
 )
 from tritongrad.ops.joining import (
     cat as cat,
@@ -464,6 +471,7 @@ from tritongrad.printing import (
 from tritongrad.random import (
     Generator as Generator,
     bernoulli as bernoulli,
+    default_generator as default_generator,
     get_rng_state as get_rng_state,
     initial_seed as initial_seed,
     manual_seed as manual_seed,
@@ -499,6 +507,15 @@ from tritongrad_kernels.dtypes import (
     int64 as int64,
     uint8 as uint8,
 )
+from tritongrad_kernels.formats import (
+    channels_last as channels_last,
+    channels_last_3d as channels_last_3d,
+    contiguous_format as contiguous_format,
+    layout as layout,
+    memory_format as memory_format,
+    preserve_format as preserve_format,
+    strided as strided,
+)
 from tritongrad_kernels.memory import Device as device
 
 float = float32
@@ -507,9 +524,5 @@ half = float16
 long = int64
 int = int32
 short = int16
-channels_last = "channels_last"
-contiguous_format = "contiguous_format"
-preserve_format = "preserve_format"
-strided = "strided"
 
 __version__ = "0.1.0"

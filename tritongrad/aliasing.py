@@ -25,12 +25,13 @@ class View:
     parent    the tensor it was taken from; `base` is the one at the end of that chain, which is no view
     gradient  the gradient of `parent`, given that of the view
     seen      how often the base had been rewritten when the view was last recorded
+    lay       how the parent lay in memory when the view was taken
     """
 
-    __slots__ = ("base", "gradient", "parent", "recorded", "seen")
+    __slots__ = ("base", "gradient", "lay", "parent", "recorded", "seen")
 
     def __init__(self, parent: Tensor, gradient: Callable) -> None:
-        self.parent, self.gradient = parent, gradient
+        self.parent, self.gradient, self.lay = parent, gradient, (parent.array.shape, parent.array.strides)
         self.base: Tensor = parent if parent.aliasing is None else parent.aliasing.base
         self.seen = self.base.rewrites
         self.recorded = autograd.is_grad_enabled()
@@ -38,6 +39,10 @@ class View:
     def refresh(self, tensor: Tensor) -> None:
         """Record the view again, now that its base has another history."""
         self.seen = self.base.rewrites
+        if self.lay != (self.parent.array.shape, self.parent.array.strides):  # reshaped in place: a part of the base
+            region = Region.between(self.base.array, tensor.array)
+            self.parent, self.gradient = self.base, lambda dy: embed(dy, region)
+            self.lay = (self.base.array.shape, self.base.array.strides)
         with autograd.enable_grad():
             node = autograd.node_of([(self.parent, self.gradient)])
         if node is not None:

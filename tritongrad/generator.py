@@ -67,41 +67,36 @@ class Generator:
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-class _Default(threading.local):
-    def __init__(self) -> None:
-        self.generator = Generator()
+class _OfEachThread(threading.local, Generator):
+    """A generator that is another one in each thread."""
 
 
-_default = _Default()
-
-
-def default_generator() -> Generator:
-    """The generator of this thread, used where none is given."""
-    return _default.generator
+default_generator = _OfEachThread()
+"""The generator of this thread, used where none is given."""
 
 
 def manual_seed(seed: int) -> Generator:
     """Seed everything random in this thread."""
-    return _default.generator.manual_seed(seed)
+    return default_generator.manual_seed(seed)
 
 
 def seed() -> int:
     """Seed everything random in this thread by chance; returns the seed."""
-    return _default.generator.seed()
+    return default_generator.seed()
 
 
 def initial_seed() -> int:
-    return _default.generator.initial_seed()
+    return default_generator.initial_seed()
 
 
 def get_rng_state() -> Tensor:
     """The state of this thread's generator, for `set_rng_state`."""
-    return _default.generator.get_state()
+    return default_generator.get_state()
 
 
 def set_rng_state(new_state: Tensor) -> None:
     """Go on from a state that `get_rng_state` gave."""
-    _default.generator.set_state(new_state)
+    default_generator.set_state(new_state)
 
 
 @contextlib.contextmanager

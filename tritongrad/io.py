@@ -244,7 +244,7 @@ def _manifest(file: TensorFile) -> dict[str, Any] | None:
 
 
 def _is_device(name: str) -> bool:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(RuntimeError):
         return name == "numpy" or name == str(memory.Device(name))
     return False
 
@@ -327,7 +327,7 @@ def _decode(node: Any, loaded: dict[str, Any], depth: int) -> Any:
             return base64.b64decode(text, validate=True)
         case [("dtype", str(name))]:
             return dtypes.by_name(name)
-        case [("device", str(name))]:
+        case [("device", str(name))] if name != "numpy" and _is_device(name):
             return memory.Device(name)
     raise ValueError(f"it names a tensor that is not there, or is no kind of value: {json.dumps(node)[:100]}")
 

@@ -116,6 +116,7 @@ class Attached:
     argsort: Method
     argwhere: Method
     as_strided: Method
+    as_strided_: Method
     asin: Method
     asin_: Method
     asinh: Method
@@ -360,6 +361,7 @@ class Attached:
     negative_: Method
     new: Method
     new_empty: Method
+    new_empty_strided: Method
     new_full: Method
     new_ones: Method
     new_tensor: Method
@@ -396,6 +398,8 @@ class Attached:
     repeat_interleave: Method
     reshape: Method
     reshape_as: Method
+    resize_: Method
+    resize_as_: Method
     roll: Method
     rot90: Method
     round: Method
@@ -407,6 +411,7 @@ class Attached:
     scatter_add: Method
     scatter_add_: Method
     select: Method
+    set_: Method
     sgn: Method
     sgn_: Method
     short: Method
@@ -431,6 +436,7 @@ class Attached:
     square: Method
     square_: Method
     squeeze: Method
+    squeeze_: Method
     std: Method
     sub: Method
     sub_: Method
@@ -440,8 +446,11 @@ class Attached:
     sum_to_size: Method
     svd: Method
     swapaxes: Method
+    swapaxes_: Method
     swapdims: Method
+    swapdims_: Method
     t: Method
+    t_: Method
     take: Method
     take_along_dim: Method
     tan: Method
@@ -454,6 +463,7 @@ class Attached:
     topk: Method
     trace: Method
     transpose: Method
+    transpose_: Method
     tril: Method
     tril_: Method
     triu: Method
@@ -471,6 +481,7 @@ class Attached:
     unique: Method
     unique_consecutive: Method
     unsqueeze: Method
+    unsqueeze_: Method
     var: Method
     vdot: Method
     view: Method

@@ -19,19 +19,22 @@ from tritongrad.generator import (
     seed as seed,
     set_rng_state as set_rng_state,
 )
-from tritongrad.ops import elementwise as ew
-from tritongrad.ops.creation import extents, full, leaf, size_of
+from tritongrad.ops.comparison import lt
+from tritongrad.ops.filled import full, like
+from tritongrad.ops.operands import result_type
+from tritongrad.ops.placement import extents, leaf, placed, require_out, size_of, target
 from tritongrad.ops.views import reshape
-from tritongrad.tensor import Tensor, as_device, get_default_dtype, record, record_inplace
+from tritongrad.tensor import Tensor, record, record_inplace
 from tritongrad_kernels import dtypes, elementwise, memory, random as kernel, sort, transcendental
-from tritongrad_kernels.array import Array, empty_like, from_host
+from tritongrad_kernels.array import Array, from_host
 from tritongrad_kernels.dtypes import dtype
+from tritongrad_kernels.formats import layout, memory_format, preserve_format
 
 
 def _stream(generator: Generator | None, name: str) -> tuple[int, int]:
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"{name}: expected a Generator, got {type(generator).__name__}")
-    return (generator or default_generator()).next_stream()
+    return (generator or default_generator).next_stream()
 
 
 def _require_floating(name: str, kind: dtype) -> dtype:
@@ -52,35 +55,39 @@ def _require(condition: Tensor, message: str) -> None:
 def rand(
     *size: Any,
     generator: Generator | None = None,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
     **named: Any,
 ) -> Tensor:
     """Independent uniforms on [0, 1)."""
-    kind = _require_floating("rand", dtype or get_default_dtype())
+    kind, place = target("rand", out, dtype, device, layout)
+    _require_floating("rand", kind)
     shape = extents("rand", size, size_of(named, "rand"))
     state = _stream(generator, "rand")
-    return leaf(kernel.uniform(shape, 0.0, 1.0, kind, as_device(device), *state), requires_grad)
+    return placed(kernel.uniform(shape, 0.0, 1.0, kind, place, *state), out, requires_grad)
 
 
 def randn(
     *size: Any,
     generator: Generator | None = None,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
     **named: Any,
 ) -> Tensor:
     """Independent standard normals."""
-    kind = _require_floating("randn", dtype or get_default_dtype())
+    kind, place = target("randn", out, dtype, device, layout)
+    _require_floating("randn", kind)
     shape = extents("randn", size, size_of(named, "randn"))
     state = _stream(generator, "randn")
-    return leaf(kernel.normal(shape, 0.0, 1.0, kind, as_device(device), *state), requires_grad)
+    return placed(kernel.normal(shape, 0.0, 1.0, kind, place, *state), out, requires_grad)
 
 
 def randint(
@@ -89,10 +96,12 @@ def randint(
     high: int | None = None,
     size: Sequence[int] | None = None,
     generator: Generator | None = None,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Independent integers in low .. high-1: `randint(high, size)` or `randint(low, high, size)`."""
     given = list(bounds)
@@ -104,11 +113,11 @@ def randint(
         low = given.pop() if given else 0
     if high is None or not isinstance(size, list | tuple) or given:
         raise TypeError("randint: expected randint(high, size) or randint(low, high, size) with a tuple for a size")
-    kind = dtype or dtypes.int64
+    kind, place = target("randint", out, dtype, device, layout, dtypes.int64)
     low, high = _bounds("randint", low, high, kind)
     state = _stream(generator, "randint")
-    shape = extents("randint", tuple(size))
-    return leaf(kernel.integers(shape, low, high, kind, as_device(device), *state), requires_grad)
+    shape = extents("randint", (tuple(size),))
+    return placed(kernel.integers(shape, low, high, kind, place, *state), out, requires_grad)
 
 
 def _bounds(name: str, low: Any, high: Any, kind: dtype) -> tuple[int, int]:
@@ -123,48 +132,76 @@ def _bounds(name: str, low: Any, high: Any, kind: dtype) -> tuple[int, int]:
     return low, high
 
 
-def _in_order_of(x: Tensor, drawn: Tensor) -> Tensor:
-    """Drawn numbers in the memory order of x, the same element by element."""
-    return leaf(elementwise.in_order(drawn.array, empty_like(x.array).strides), drawn.requires_grad)
-
-
-def rand_like(input: Tensor, *, dtype: dtype | None = None, device: Any = None, **options: Any) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: memory_format = preserve_format,
+    pin_memory: bool = False,
+) -> Tensor:
     """Uniforms on [0, 1) in the shape, dtype, device and memory order of `input`."""
-    options.pop("memory_format", None)
-    return _in_order_of(input, rand(input.shape, dtype=dtype or input.dtype, device=device or input.device, **options))
+    made = like("rand_like", input, dtype, device, memory_format, layout)
+    return rand(made.shape, generator=generator, out=leaf(made)).requires_grad_(requires_grad)
 
 
-def randn_like(input: Tensor, *, dtype: dtype | None = None, device: Any = None, **options: Any) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: memory_format = preserve_format,
+    pin_memory: bool = False,
+) -> Tensor:
     """Standard normals in the shape, dtype, device and memory order of `input`."""
-    options.pop("memory_format", None)
-    return _in_order_of(input, randn(input.shape, dtype=dtype or input.dtype, device=device or input.device, **options))
+    made = like("randn_like", input, dtype, device, memory_format, layout)
+    return randn(made.shape, generator=generator, out=leaf(made)).requires_grad_(requires_grad)
 
 
-def randint_like(input: Tensor, *bounds: int, dtype: dtype | None = None, device: Any = None, **options: Any) -> Tensor:
+def randint_like(
+    input: Tensor,
+    *bounds: int,
+    low: int | None = None,
+    high: int | None = None,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: memory_format = preserve_format,
+    pin_memory: bool = False,
+) -> Tensor:
     """Integers in low .. high-1, `randint_like(x, high)` or `(x, low, high)`, shaped and laid out as `input`."""
-    options.pop("memory_format", None)
-    kind, place = dtype or input.dtype, device or input.device
-    return _in_order_of(input, randint(*bounds, size=tuple(input.shape), dtype=kind, device=place, **options))
+    made = like("randint_like", input, dtype, device, memory_format, layout)
+    drawn = randint(*bounds, low=low, high=high, size=made.shape, generator=generator, out=leaf(made))
+    return drawn.requires_grad_(requires_grad)
 
 
 def randperm(
     n: int,
     *,
     generator: Generator | None = None,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
     """A random order of 0 .. n-1, drawn on the host."""
-    kind = dtype or dtypes.int64
+    kind, place = target("randperm", out, dtype, device, layout, dtypes.int64)
     most = {"f": 2 ** {8: 53, 4: 24, 2: 8 if kind is dtypes.bfloat16 else 11}.get(kind.itemsize, 0)}.get(kind.kind)
     most = most if most is not None else 1 if kind is dtypes.bool_ else int(np.iinfo(kind.numpy).max)
     if not 0 <= n <= most + 1:
         raise RuntimeError(f"randperm: expected a length from 0 to what {kind.name} can count, got {n}")
-    order = np.random.Generator(np.random.Philox((generator or default_generator()).host_seed())).permutation(n)
-    return leaf(elementwise.cast(from_host(order.astype(np.int64), as_device(device)), kind), requires_grad)
+    order = np.random.Generator(np.random.Philox((generator or default_generator).host_seed())).permutation(n)
+    return placed(elementwise.cast(from_host(order.astype(np.int64), place), kind), out, requires_grad)
 
 
 def normal(
@@ -173,13 +210,17 @@ def normal(
     size: Any = None,
     *,
     generator: Generator | None = None,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Independent normals: `mean` and `std` are tensors that broadcast, or numbers with a `size`."""
     given = [t for t in (mean, std) if isinstance(t, Tensor)]
+    wanted, place = target("normal", out, dtype, device, layout, result_type(*given) if given else None)
+    _require_floating("normal", wanted)
     if isinstance(std, Tensor):
         _require(std >= 0, "normal: expected all elements of std >= 0")
     elif std < 0:
@@ -187,27 +228,33 @@ def normal(
     if not given:
         if size is None:
             raise TypeError("normal: two numbers need a size")
-        drawn = randn(*size, generator=generator, dtype=dtype, device=device)
-        return (drawn * std + mean).requires_grad_(requires_grad)
-    kind = _require_floating("normal", ew.result_type(*given))
+        drawn = randn(tuple(size), generator=generator, dtype=wanted, device=place)
+        return placed((drawn * std + mean).array, out, requires_grad)
     try:
         shape = elementwise.broadcast_shapes(*(t.array.shape for t in given))
     except ValueError as error:
         raise RuntimeError(f"normal: {error}") from None
     if size is not None:
         raise TypeError("normal: a size goes with two numbers, not with tensors")
-    drawn = randn(shape, generator=generator, dtype=kind, device=given[0].device)
+    drawn = randn(shape, generator=generator, dtype=wanted, device=given[0].device)
     with no_grad():
         values = drawn * std + mean
+    if out is not None:
+        return placed(values.array, out)
     return record(values.array, *[(t, lambda dy: dy.zeros_like()) for t in given])
 
 
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
+) -> Tensor:
     """1 with the probability each element of `input` gives (or `p` throughout), else 0. The gradient is 0."""
     _require_floating("bernoulli", input.dtype)
     chance = (
         input.detach() if p is None else full(tuple(input.shape), _probability("bernoulli", p), device=input.device)
     )
+    if out is not None:
+        require_out("bernoulli", out)
+        return placed(_trials("bernoulli", chance, input, generator), out)
     return record(_trials("bernoulli", chance, input, generator), (input, lambda dy: dy.zeros_like()))
 
 
@@ -221,17 +268,23 @@ def _trials(name: str, chance: Tensor, x: Tensor, generator: Generator | None) -
     """1 with the probability in `chance`, else 0, in the shape and dtype of x."""
     _require((chance >= 0) & (chance <= 1), f"{name}: expected all probabilities to be in [0, 1]")
     drawn = Tensor(kernel.uniform(x.array.shape, 0.0, 1.0, dtypes.float32, x.device, *_stream(generator, name)))
-    return ew.lt(drawn, chance).to(x.dtype).array
+    return lt(drawn, chance).to(x.dtype).array
 
 
 def multinomial(
-    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
-) -> Tensor:
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
+    out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """`num_samples` categories for each row of weights, [K] or [R, K]: int64 of the shape with K replaced.
 
     Without replacement a category is drawn at most once, in the order in which exponential clocks running at the
     weights ring (Efraimidis and Spirakis 2006). RuntimeError for weights that are negative, not finite or all 0.
     """
+    if out is not None:
+        require_out("multinomial", out)
+        if out.dtype is not dtypes.int64:
+            raise RuntimeError(f"multinomial: expects an int64 tensor as out, got {out.dtype.name}")
+        return placed(multinomial(input, num_samples, replacement, generator=generator).array, out)
     if input.ndim not in (1, 2):
         raise RuntimeError(f"multinomial: expected weights of 1 or 2 dimensions, got shape {list(input.shape)}")
     if not input.dtype.is_floating_point:

@@ -39,7 +39,7 @@ def unchanged(*roots: Any) -> Iterator[None]:
     and the generators of random numbers: this thread's, Python's, numpy's, and those that are reached. Bytes of tensors
     are not looked at, nor are files, or how far a Python iterator has come.
     """
-    generator = random.default_generator()
+    generator = random.default_generator
     undo = [action for thing in reachable(generator, *roots) for action in _remember(thing)]
     python_state, numpy_state = python_random.getstate(), np.random.get_state()
     try:

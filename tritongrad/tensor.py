@@ -17,7 +17,7 @@ import numpy as np
 from tritongrad import autograd, printing, tracing
 from tritongrad.methods import Attached
 from tritongrad.storage import Storage
-from tritongrad_kernels import dtypes, elementwise, index
+from tritongrad_kernels import dtypes, elementwise, formats, index
 from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device, to_dlpack
 from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device
 
@@ -174,9 +174,9 @@ class Tensor(Attached):
         return self
 
     @property
-    def layout(self) -> str:
+    def layout(self) -> formats.layout:
         """How elements lie in memory: always by strides."""
-        return "strided"
+        return formats.strided
 
     is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = False
 
@@ -208,9 +208,9 @@ class Tensor(Attached):
     def share_memory_(self) -> Tensor:
         raise RuntimeError("share_memory_: memory shared between processes is not offered; send the values instead")
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
+    def is_contiguous(self, memory_format: formats.memory_format = formats.contiguous_format) -> bool:
         """Whether memory holds the elements in C order, or in the given `memory_format`."""
-        return self.array.is_channels_last if str(memory_format) == "channels_last" else self.array.is_contiguous
+        return formats.lies_in(self.array, formats.require_format("is_contiguous", memory_format))
 
     def axis(self, dim: int) -> int:
         """`dim` counted from the front; IndexError in torch's words if there is no such axis."""
@@ -647,7 +647,7 @@ def as_device(device: Any) -> Device | None:
     """A Device from what users pass: None, "cuda", "cuda:1", an index, a Device; RuntimeError if it is not there."""
     if device is None:
         return None
-    return check_device(Device("cuda", device) if isinstance(device, int) else Device(device))
+    return check_device(Device(device))
 
 
 __all__ = [

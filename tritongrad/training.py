@@ -7,7 +7,7 @@ from typing import Any
 
 from tritongrad import models, nn, optim
 from tritongrad.nn.functional import cross_entropy
-from tritongrad.ops.creation import zeros
+from tritongrad.ops.filled import zeros
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.dtypes import dtype

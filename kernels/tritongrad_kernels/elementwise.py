@@ -144,19 +144,18 @@ def map(
     layouts = [(a.dtype, a.shape, a.strides) if type(a) is Array else None for a in operands]
     into = None if out is None else (out.dtype, out.shape, out.strides)
     plan = _plan(launching.generation, dtype, compute, into, *layouts)
-    if None not in layouts:
-        arrays, numbers, device = operands, plan.zeros, operands[0].memory.device
-    else:
+    arrays: Sequence[Any] = operands
+    numbers: Sequence[Any] = plan.zeros
+    near: Any = out or operands[0]
+    if None in layouts:
         near = next((a for a in operands if type(a) is Array), out)
-        assert near is not None
-        device = near.memory.device
         if plan.compute is dtypes.float64:  # a scalar argument of a kernel has float32's precision on a GPU
-            exact = [a if type(a) is Array else from_host(np.array(a, np.float64), device) for a in operands]
+            exact = [a if type(a) is Array else from_host(np.array(a, np.float64), near.device) for a in operands]
             return map(f, *exact, dtype=plan.kind, compute=plan.compute, out=out)
-        arrays = tuple([a if type(a) is Array else None for a in operands])
-        numbers = tuple([0 if type(a) is Array else a for a in operands])
+        arrays = [a if type(a) is Array else None for a in operands]
+        numbers = [0 if type(a) is Array else a for a in operands]
     if out is None:
-        out = Array(memory.allocate(plan.nbytes, device), plan.kind, plan.shape, plan.layout)
+        out = Array(memory.allocate(plan.nbytes, near.memory.device), plan.kind, plan.shape, plan.layout)
     launch(
         plan.kernel,
         plan.grid,

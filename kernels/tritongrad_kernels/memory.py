@@ -23,19 +23,32 @@ from tritongrad_kernels import dtypes
 
 
 class Device:
-    """Where memory lives: `Device("cpu")`, `Device("cuda", 0)`, or `Device("cuda:0")`. Compares by value."""
+    """Where memory lives: `Device("cpu")`, `Device("cuda", 0)`, `Device("cuda:0")` or `Device(0)`. Compares by value.
+
+    RuntimeError for words that name no kind of device known here.
+    """
 
     __slots__ = ("index", "type")
     type: str
     index: int | None
 
-    def __init__(self, type: str | Device, index: int | None = None) -> None:
+    def __init__(self, type: str | int | Device, index: int | None = None) -> None:
         if isinstance(type, Device):
             self.type, self.index = type.type, type.index
             return
-        name, _, number = str(type).partition(":")
-        if name not in ("cpu", "cuda") or (number and not number.isdigit()):
-            raise ValueError(f"unknown device {str(type)!r}; expected 'cpu', 'cuda' or 'cuda:N'")
+        if isinstance(type, int):
+            type = f"cuda:{type}"
+        if not isinstance(type, str):
+            raise TypeError(f"device: expected a string, an index or a device, got {type.__class__.__name__}")
+        name, colon, number = type.partition(":")
+        if not type:
+            raise RuntimeError("Device string must not be empty")
+        if name not in ("cpu", "cuda"):
+            raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {type}")
+        if (colon and not number.isdigit()) or (number and index is not None):
+            raise RuntimeError(f"Invalid device string: {type!r}")
+        if index is not None and index < 0:
+            raise RuntimeError(f"Device index must not be negative, got {index}")
         self.type = name
         self.index = int(number) if number else index
         if name == "cuda" and self.index is None:
@@ -92,10 +105,11 @@ class Memory:
     """A block of bytes on one device.
 
     version  counts in-place writes, so that autograd can refuse stale values
+    lent     whether somebody else's, so that it must stay where it is and as large as it is
     defined  for each byte whether anything was written to it; None where no account of that is kept
     """
 
-    __slots__ = ("__weakref__", "address", "defined", "device", "nbytes", "storage", "version")
+    __slots__ = ("__weakref__", "address", "defined", "device", "lent", "nbytes", "storage", "version")
 
     def __init__(self, storage: torch.Tensor, device: Device) -> None:
         self.storage = storage
@@ -103,6 +117,7 @@ class Memory:
         self.nbytes = nbytes = storage.numel()
         self.device = device
         self.version = 0
+        self.lent = False
         self.defined: np.ndarray | None = np.zeros(nbytes, bool) if nbytes <= ACCOUNT else None
 
     @property
@@ -117,6 +132,19 @@ class Memory:
         if DEFAULT_DEVICE.type == "cuda":
             synchronize()
         return self.storage.numpy()
+
+    def grow(self, nbytes: int) -> None:
+        """Make this block larger, for all arrays in it: the bytes move to a new address, those added have no values."""
+        if self.lent:
+            raise RuntimeError("Trying to resize storage that is not resizable: it belongs to another library's array")
+        larger = allocate(nbytes, self.device)
+        copy(larger, self, 0, self.nbytes)
+        if larger.defined is not None and self.defined is not None:
+            larger.defined[: self.nbytes] = self.defined
+            self.defined = larger.defined
+        else:
+            self.defined = None
+        self.storage, self.address, self.nbytes = larger.storage, larger.address, larger.nbytes
 
 
 def allocate(nbytes: int, device: Device | None = None) -> Memory:
@@ -176,7 +204,7 @@ class DryMemory(Memory):
     __slots__ = ("_address", "_run", "_taken")
 
     def __init__(self, nbytes: int, device: Device, run: DryRun) -> None:
-        self.nbytes, self.device, self.version, self.defined = nbytes, device, 0, None
+        self.nbytes, self.device, self.version, self.defined, self.lent = nbytes, device, 0, None, False
         self._address, self._run = run.next_address, run
         self._taken = -(-nbytes // 512) * 512  # as torch's CUDA allocator rounds
         run.next_address += self._taken
@@ -218,7 +246,7 @@ def lend(values: np.ndarray) -> Memory | None:
 
 
 def _unaccounted(lent: Memory) -> Memory:
-    lent.defined = None  # its owner wrote what is there
+    lent.defined, lent.lent = None, True  # its owner wrote what is there
     return lent
 
 

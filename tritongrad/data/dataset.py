@@ -167,7 +167,7 @@ def random_split(
         raise ValueError(
             f"Sum of input lengths does not equal the length of the input dataset! {list(counts)} do not sum to {total}"
         )
-    order = host_random((generator or default_generator()).host_seed()).permutation(total).tolist()
+    order = host_random((generator or default_generator).host_seed()).permutation(total).tolist()
     return [Subset(dataset, order[end - n : end]) for n, end in zip(counts, accumulate(counts), strict=True)]
 
 

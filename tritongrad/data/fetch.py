@@ -63,7 +63,7 @@ def seeded(seed: int, place: Place) -> Iterator[None]:
     threads share the global generators of `random` and numpy with everybody, so only tritongrad's, which is each
     thread's own, is seeded there.
     """
-    own = default_generator()
+    own = default_generator
     if place == "thread":
         own.manual_seed(seed)
         yield

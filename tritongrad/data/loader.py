@@ -130,7 +130,7 @@ class DataLoader(Generic[T]):
         return items // self.batch_size if self.drop_last else -(-items // self.batch_size)
 
     def __iter__(self) -> Iterator[T]:
-        seed, position = self._resumed or ((self._own_generator() or default_generator()).host_seed(), 0)
+        seed, position = self._resumed or ((self._own_generator() or default_generator).host_seed(), 0)
         self._resumed, self._seed, self._position = None, seed, position
         pool = self._workers() if self.num_workers else None
         numbered = self._numbered(seed, position)

@@ -49,7 +49,7 @@ class Sampler(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         if type(self).order is Sampler.order:
             raise NotImplementedError(f"{type(self).__name__}: a sampler defines __iter__")
-        return self.order((self.generator or default_generator()).host_seed())
+        return self.order((self.generator or default_generator).host_seed())
 
     def order(self, seed: int) -> Iterator[T]:
         """The elements of one pass, decided by `seed`."""

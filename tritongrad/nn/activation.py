@@ -6,7 +6,7 @@ from typing import Any
 
 from tritongrad.nn import functional as F
 from tritongrad.nn.module import Module, Parameter
-from tritongrad.ops.creation import full
+from tritongrad.ops.filled import full
 from tritongrad.tensor import Tensor
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from tritongrad.autograd import no_grad
 from tritongrad.nn import functional as F
 from tritongrad.nn.module import Module, Parameter
-from tritongrad.ops.creation import ones, tensor, zeros
+from tritongrad.ops.creation import tensor
+from tritongrad.ops.filled import ones, zeros
 from tritongrad.tensor import Tensor
 from tritongrad_kernels.dtypes import dtype
 

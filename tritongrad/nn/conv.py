@@ -8,9 +8,10 @@ from typing import Any
 from tritongrad.nn import functional as F, init
 from tritongrad.nn.module import Module, Parameter
 from tritongrad.ops.conv import pair
-from tritongrad.ops.creation import uninitialised
+from tritongrad.ops.filled import uninitialised
 from tritongrad.tensor import Tensor
 from tritongrad_kernels.dtypes import dtype
+from tritongrad_kernels.formats import channels_last
 
 
 class Conv2d(Module):
@@ -46,7 +47,7 @@ class Conv2d(Module):
         self.stride, self.dilation = pair(stride, "Conv2d", "stride"), pair(dilation, "Conv2d", "dilation")
         self.padding = padding if isinstance(padding, str) else pair(padding, "Conv2d", "padding")
         shape = (out_channels, in_channels // groups, *self.kernel_size)
-        weight = uninitialised(shape, device=device, dtype=dtype, memory_format="channels_last")
+        weight = uninitialised(shape, device=device, dtype=dtype, memory_format=channels_last)
         self.weight = Parameter(weight)
         self.register_parameter(
             "bias", Parameter(uninitialised(out_channels, device=device, dtype=dtype)) if bias else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from tritongrad.nn import functional as F, init
 from tritongrad.nn.module import Module, Parameter
-from tritongrad.ops.creation import uninitialised
+from tritongrad.ops.filled import uninitialised
 from tritongrad.tensor import Tensor
 from tritongrad_kernels.dtypes import dtype
 

@@ -272,8 +272,11 @@ class Module:
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Module:
-        """Move parameters and buffers to a device, or floating ones to a dtype, in place."""
-        kind = kwargs.pop("dtype", None)
+        """Move parameters and buffers to a device, or floating ones to a dtype, in place.
+
+        A `memory_format` is that of parameters and buffers of 4 or 5 dimensions.
+        """
+        kind, form = kwargs.pop("dtype", None), kwargs.pop("memory_format", None)
         for a in args:
             if isinstance(a, dtypes.dtype):
                 kind = a
@@ -285,6 +288,7 @@ class Module:
 
         def convert(t: Tensor) -> Tensor:
             moved = t.to(places[0].device if isinstance(places[0], Tensor) else places[0]) if places else t.to(**kwargs)
+            moved = moved.to(memory_format=form) if form is not None and t.ndim in (4, 5) else moved
             return moved.to(kind) if kind is not None and t.is_floating_point() else moved
 
         return self._convert(convert)

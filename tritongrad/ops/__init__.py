@@ -11,12 +11,13 @@ from tritongrad.ops import (
     arithmetic,
     assignment,
     comparison,
-    creation,
     decomposition,
+    filled,
     gather,
     indexing,
     inplace,
     inplace_transcendental,
+    inplace_views,
     joining,
     layout,
     linalg,
@@ -151,6 +152,10 @@ _METHODS = [
         "reshape", "reshape_as", "squeeze", "sum_to_size", "swapaxes", "swapdims", "t", "transpose", "unflatten",
         "unsqueeze", "view", "view_as",
     )),
+    *(getattr(inplace_views, name) for name in (
+        "as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_",
+        "unsqueeze_",
+    )),
     *(getattr(slicing, name) for name in (
         "as_strided", "chunk", "diag", "diag_embed", "diagonal", "dsplit", "hsplit", "narrow", "select", "split",
         "split_with_sizes", "tensor_split", "trace", "unbind", "unfold", "vsplit",
@@ -189,8 +194,8 @@ _METHODS = [
         "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cross", "dot", "ger", "inner", "kron", "matmul", "mm",
         "mv", "outer", "vdot",
     )),
-    *(getattr(creation, name) for name in (
-        "new", "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros",
+    *(getattr(filled, name) for name in (
+        "new", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros",
     )),
     *(getattr(decomposition, name) for name in (
         "cholesky_inverse", "cholesky_solve", "det", "logdet", "matrix_power", "qr", "slogdet",

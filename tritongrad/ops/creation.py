@@ -1,61 +1,20 @@
-"""Tensors from numbers, nested lists, numpy arrays and other tensors, and tensors filled with one number.
+"""Tensors from numbers, nested lists, numpy arrays and other tensors.
 
-Ranges, grids and index tables are in `ranges`. `layout` and `pin_memory` are taken because torch takes them: memory is
-always strided, and host memory is always pinned where there is a GPU.
+Filled ones are in `filled`; ranges, grids and index tables in `ranges`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tritongrad.ops.layout import cast, clone, to
-from tritongrad.tensor import Tensor, as_device, empty, get_default_dtype
-from tritongrad_kernels import dtypes, elementwise
-from tritongrad_kernels.array import (
-    Array,
-    channels_last_strides,
-    contiguous_strides,
-    empty_like as empty_array_like,
-    from_dlpack as array_from_dlpack,
-    from_host,
-    lent,
-)
+from tritongrad.ops.layout import clone, to
+from tritongrad.ops.placement import leaf, require_fit
+from tritongrad.tensor import Tensor, as_device, get_default_dtype
+from tritongrad_kernels import dtypes
+from tritongrad_kernels.array import from_dlpack as array_from_dlpack, from_host, lent
 from tritongrad_kernels.dtypes import dtype
-
-STORAGE_ORDER = "preserve_format"
-
-
-def leaf(array: Array, requires_grad: bool) -> Tensor:
-    """A tensor without a history; RuntimeError if it should want a gradient and is not floating point."""
-    result = Tensor(array)
-    result.requires_grad = requires_grad
-    return result
-
-
-def extents(name: str, size: tuple[Any, ...], keyword: Any = None) -> tuple[int, ...]:
-    """A shape from `f(2, 3)`, `f((2, 3))` or `f(size=(2, 3))`."""
-    given = keyword if keyword is not None else size
-    if len(given) == 1 and isinstance(given[0], list | tuple):
-        given = given[0]
-    try:
-        shape = tuple(_whole(n) for n in given)
-    except TypeError:
-        raise TypeError(f"{name}: expected a size of whole numbers, got {list(given)}") from None
-    if min(shape, default=0) < 0:
-        raise RuntimeError(f"{name}: extents must not be negative, got {list(shape)}")
-    return shape
-
-
-def _whole(n: Any) -> int:
-    if isinstance(n, bool | float):
-        raise TypeError
-    return n.__index__()
-
-
-# ----------------------------------------------------------------------------------------------------------- from data
 
 
 def tensor(
@@ -90,7 +49,7 @@ def _host(data: Any, kind: dtype | None) -> np.ndarray:
         raise ValueError(f"tensor: sequences of unequal lengths in {_short(data)}") from None
     if values.dtype == object or values.dtype == np.uint64:
         raise ValueError(f"tensor: an integer of {_short(data)} does not fit 64 bits")
-    _require_fit(values, kind)
+    require_fit("tensor", values, kind)
     with np.errstate(over="ignore"):
         return values.astype(kind.numpy)
 
@@ -123,17 +82,6 @@ def _plain(data: Any, kinds: set[dtype], path: tuple[int, ...]) -> Any:
 def _short(data: Any) -> str:
     text = repr(data)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _require_fit(values: np.ndarray, kind: dtype) -> None:
-    """RuntimeError if a number has no place in an integer dtype. As in torch, unsigned ones take negatives modulo."""
-    if kind.is_floating_point or kind is dtypes.bool_ or values.dtype.kind == "b" or not values.size:
-        return
-    most = np.iinfo(kind.numpy).max
-    least = -most if kind.kind == "u" else np.iinfo(kind.numpy).min
-    low, high = values.min(), values.max()
-    if not (low >= least and high <= most) or (values.dtype.kind == "f" and high >= 2.0**63):
-        raise RuntimeError(f"tensor: values from {low} to {high} cannot be converted to {kind.name} without overflow")
 
 
 def from_numpy(values: np.ndarray) -> Tensor:
@@ -194,209 +142,3 @@ def asarray(
 def scalar_tensor(s: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A number as a tensor of no dimensions, of the default dtype unless given."""
     return tensor(s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
-
-
-# --------------------------------------------------------------------------------------------------------------- filled
-
-
-def full(
-    size: Sequence[int],
-    fill_value: Any,
-    *,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """A tensor filled with a number; its dtype is the number's unless given."""
-    if not isinstance(size, list | tuple):
-        raise TypeError(f"full: expected a size of whole numbers in a tuple, got {size!r}")
-    if isinstance(fill_value, Tensor):
-        dtype, fill_value = dtype or fill_value.dtype, fill_value.item()
-    if isinstance(fill_value, complex):
-        raise TypeError("full: complex numbers are not supported")
-    kind = dtype or dtypes.of_scalar(fill_value, get_default_dtype())
-    _require_fit(np.array(fill_value), kind)
-    return leaf(elementwise.full(extents("full", tuple(size)), fill_value, kind, as_device(device)), requires_grad)
-
-
-def zeros(
-    *size: Any,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-    **named: Any,
-) -> Tensor:
-    """A tensor of zeros."""
-    shape = extents("zeros", size, size_of(named, "zeros"))
-    return leaf(elementwise.full(shape, 0, dtype or get_default_dtype(), as_device(device)), requires_grad)
-
-
-def ones(
-    *size: Any,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-    **named: Any,
-) -> Tensor:
-    """A tensor of ones."""
-    shape = extents("ones", size, size_of(named, "ones"))
-    return leaf(elementwise.full(shape, 1, dtype or get_default_dtype(), as_device(device)), requires_grad)
-
-
-def uninitialised(
-    *size: Any,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-    memory_format: Any = None,
-    **named: Any,
-) -> Tensor:
-    """`empty`: a tensor whose elements are whatever the memory held, in C order or in channels-last order."""
-    shape = extents("empty", size, size_of(named, "empty"))
-    strides = channels_last_strides(shape) if str(memory_format) == "channels_last" else None
-    return leaf(empty(shape, dtype or get_default_dtype(), as_device(device), strides), requires_grad)
-
-
-def size_of(named: dict[str, Any], name: str) -> Any:
-    """The keyword `size`, which cannot stand beside positional extents; TypeError for any other."""
-    others = set(named) - {"size"}
-    if others:
-        raise TypeError(f"{name}: got an unexpected keyword argument {min(others)!r}")
-    return named.get("size")
-
-
-def empty_strided(
-    size: Sequence[int],
-    stride: Sequence[int],
-    *,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """Uninitialised memory in which neighbours along each axis lie `stride` elements apart, and none beyond."""
-    shape, strides = extents("empty_strided", tuple(size)), extents("empty_strided", tuple(stride))
-    if len(shape) != len(strides):
-        raise RuntimeError(f"empty_strided: a size of {len(shape)} dimensions with {len(strides)} strides")
-    span = 0 if 0 in shape else 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    block = empty((span,), dtype or get_default_dtype(), as_device(device))
-    return leaf(block.view(shape, strides), requires_grad)
-
-
-def like(name: str, x: Tensor, kind: dtype | None, device: Any, memory_format: Any = STORAGE_ORDER) -> Array:
-    """Uninitialised memory in the shape of x and, unless told otherwise, its memory order."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}")
-    shape, form = x.array.shape, str(memory_format)
-    if form == "channels_last":
-        strides: Sequence[int] = channels_last_strides(shape)
-    elif form == "contiguous_format":
-        strides = contiguous_strides(shape)
-    elif device is None:
-        return empty_array_like(x.array, kind)
-    else:
-        strides = empty_array_like(x.array.view(shape, x.array.strides), kind).strides
-    return empty(shape, kind or x.dtype, as_device(device) or x.device, strides)
-
-
-def zeros_like(
-    input: Tensor,
-    *,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    memory_format: Any = STORAGE_ORDER,
-) -> Tensor:
-    """Zeros in the shape, dtype, device and memory order of `input`."""
-    return leaf(elementwise.fill(like("zeros_like", input, dtype, device, memory_format), 0), requires_grad)
-
-
-def ones_like(
-    input: Tensor,
-    *,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    memory_format: Any = STORAGE_ORDER,
-) -> Tensor:
-    """Ones in the shape, dtype, device and memory order of `input`."""
-    return leaf(elementwise.fill(like("ones_like", input, dtype, device, memory_format), 1), requires_grad)
-
-
-def full_like(
-    input: Tensor,
-    fill_value: Any,
-    *,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    memory_format: Any = STORAGE_ORDER,
-) -> Tensor:
-    """A number throughout, in the shape, dtype, device and memory order of `input`."""
-    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    array = like("full_like", input, dtype, device, memory_format)
-    _require_fit(np.array(value), array.dtype)
-    return leaf(elementwise.fill(array, value), requires_grad)
-
-
-def empty_like(
-    input: Tensor,
-    *,
-    dtype: dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    memory_format: Any = STORAGE_ORDER,
-) -> Tensor:
-    """Uninitialised memory in the shape, dtype, device and memory order of `input`."""
-    return leaf(like("empty_like", input, dtype, device, memory_format), requires_grad)
-
-
-# ----------------------------------------------------------------------------------------- in the manner of a tensor
-
-
-def new_tensor(
-    x: Tensor, data: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """As `tensor`, of the dtype and on the device of x unless given."""
-    return tensor(data, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
-
-
-def new_zeros(x: Tensor, *size: Any, dtype: dtype | None = None, device: Any = None, **options: Any) -> Tensor:
-    """As `zeros`, of the dtype and on the device of x unless given."""
-    return zeros(*size, dtype=dtype or x.dtype, device=device or x.device, **options)
-
-
-def new_ones(x: Tensor, *size: Any, dtype: dtype | None = None, device: Any = None, **options: Any) -> Tensor:
-    """As `ones`, of the dtype and on the device of x unless given."""
-    return ones(*size, dtype=dtype or x.dtype, device=device or x.device, **options)
-
-
-def new_empty(x: Tensor, *size: Any, dtype: dtype | None = None, device: Any = None, **options: Any) -> Tensor:
-    """As `empty`, of the dtype and on the device of x unless given."""
-    return uninitialised(*size, dtype=dtype or x.dtype, device=device or x.device, **options)
-
-
-def new_full(
-    x: Tensor, size: Sequence[int], fill_value: Any, *, dtype: dtype | None = None, device: Any = None, **options: Any
-) -> Tensor:
-    """As `full`, of the dtype and on the device of x unless given."""
-    return full(size, fill_value, dtype=dtype or x.dtype, device=device or x.device, **options)
-
-
-def new(x: Tensor, *data: Any, device: Any = None) -> Tensor:
-    """The constructor of old: sizes of uninitialised memory, or a sequence, in the dtype of x."""
-    made = cast(Tensor(*data), x.dtype) if data and not isinstance(data[0], int) else new_empty(x, *(data or (0,)))
-    return to(made, device or x.device)

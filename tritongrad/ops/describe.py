@@ -39,6 +39,11 @@ def is_complex(input: Tensor) -> bool:
     return _tensor("is_complex", input).is_complex()
 
 
+def _assert(condition: Any, message: Any) -> None:
+    """`assert condition, message`, as a call that tracing tools of torch can see."""
+    assert condition, message
+
+
 def is_nonzero(input: Tensor) -> bool:
     """Whether the only element is not 0."""
     return bool(_tensor("is_nonzero", input))

@@ -6,20 +6,31 @@ from typing import Any
 
 from tritongrad.tensor import Tensor, as_device, duplicate, record, to_device
 from tritongrad_kernels import dtypes, elementwise
-from tritongrad_kernels.array import channels_last_strides, contiguous_strides
+from tritongrad_kernels.array import empty
+from tritongrad_kernels.formats import (
+    contiguous_format,
+    memory_format,
+    preserve_format,
+    require_format,
+    strides_in,
+    suggested,
+)
 from tritongrad_kernels.memory import Device
 
 
-def clone(x: Tensor, memory_format: Any = None) -> Tensor:
-    """A copy in memory of its own."""
-    return record(duplicate(x.array), (x, lambda dy: dy))
+def clone(input: Tensor, *, memory_format: memory_format = preserve_format) -> Tensor:
+    """A copy in memory of its own: in the order of the tensor if that is dense, or in the given one."""
+    a = input.array
+    if require_format("clone", memory_format) is preserve_format:
+        copied = duplicate(a)
+    else:
+        copied = elementwise.copy_into(a, empty(a.shape, a.dtype, a.device, strides_in(a.shape, memory_format)))
+    return record(copied, (input, lambda dy: dy))
 
 
-def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
-    """x in C order, or channels-last if asked for; x itself where it already is."""
-    shape = x.array.shape
-    last = str(memory_format) == "channels_last"
-    strides = channels_last_strides(shape) if last else contiguous_strides(shape)
+def contiguous(x: Tensor, memory_format: memory_format = contiguous_format) -> Tensor:
+    """x in C order, or in the given one; x itself where it already is."""
+    strides = strides_in(x.array.shape, require_format("contiguous", memory_format))
     if x.array.has_strides(strides):
         return x
     return record(elementwise.in_order(x.array, strides), (x, lambda dy: dy))
@@ -54,7 +65,7 @@ def to(
     other: Tensor | None = None,
     non_blocking: bool = False,
     copy: bool = False,
-    memory_format: Any = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """x with another dtype, device or memory format, or those of another tensor; itself if nothing changes.
 
@@ -72,16 +83,21 @@ def to(
             device = a
     y = x if device is None else move(x, as_device(device) or x.device)
     y = y if dtype is None else cast(y, dtype)
-    y = y if memory_format is None else contiguous(y, memory_format)
-    return clone(y) if copy and y is x else y
+    if y is x and not copy and memory_format in (None, preserve_format, suggested(x.array)):
+        return x
+    if memory_format in (None, preserve_format):
+        return clone(y) if y is x else y
+    return clone(y, memory_format=memory_format)
 
 
-def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
+def cpu(x: Tensor, memory_format: memory_format | None = None) -> Tensor:
     """x in the host's memory."""
     return to(x, "cpu", memory_format=memory_format)
 
 
-def cuda(x: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+def cuda(
+    x: Tensor, device: Any = None, non_blocking: bool = False, memory_format: memory_format | None = None
+) -> Tensor:
     """x on a GPU, by default the current one."""
     return to(x, "cuda" if device is None else device, memory_format=memory_format)
 

@@ -24,10 +24,8 @@ Operand = Any  # a Tensor or a Python number
 
 def result_type(*operands: Operand) -> dtype:
     """The dtype torch gives an operation over these tensors and numbers."""
-    return _result_type(
-        get_default_dtype(),
-        *[(x.array.dtype, x.array.shape == ()) if isinstance(x, Tensor) else type(x) for x in operands],
-    )
+    kinds: list[Any] = [(x.array.dtype, x.array.shape == ()) if isinstance(x, Tensor) else type(x) for x in operands]
+    return _result_type(get_default_dtype(), *kinds)
 
 
 @functools.lru_cache(maxsize=1 << 12)

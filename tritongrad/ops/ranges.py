@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tritongrad.ops.creation import leaf
 from tritongrad.ops.joining import stack
+from tritongrad.ops.placement import filled_in, placed, target
 from tritongrad.ops.views import expand, permute, reshape
 from tritongrad.tensor import Tensor, as_device, get_default_dtype
 from tritongrad_kernels import dtypes, elementwise, formulas, transcendental
 from tritongrad_kernels.array import Array, from_host
 from tritongrad_kernels.dtypes import dtype
+from tritongrad_kernels.formats import layout, require_strided
 from tritongrad_kernels.memory import Device
 
 
@@ -30,8 +31,9 @@ def arange(
     end: Any = None,
     step: Any = 1,
     *,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
@@ -45,7 +47,8 @@ def arange(
         start, end = 0, start
     if not all(math.isfinite(v) for v in (start, end, step)):
         raise RuntimeError(f"arange: no finite range leads from {start} to {end} by steps of {step}")
-    kind = dtype or (get_default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else dtypes.int64)
+    floats = any(isinstance(v, float) for v in (start, end, step))
+    kind, place = target("arange", out, dtype, device, layout, get_default_dtype() if floats else dtypes.int64)
     if kind is dtypes.bool_:
         raise NotImplementedError("arange: not defined for bool")
     if not kind.is_floating_point:  # as torch: the three are cut to integers before anything is counted
@@ -58,7 +61,7 @@ def arange(
         else math.ceil((end - start) / step)
     )
     compute = dtypes.float64 if kind.is_floating_point else dtypes.int64
-    return leaf(_ramp(n, step, start, kind, compute, as_device(device)), requires_grad)
+    return filled_in("arange", _ramp(n, step, start, kind, compute, place), out, requires_grad)
 
 
 def _ramp(n: int, step: Any, start: Any, kind: dtype, compute: dtype, device: Device | None) -> Array:
@@ -74,14 +77,17 @@ def linspace(
     end: Any,
     steps: int,
     *,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`steps` evenly spaced numbers from start to end, both included, counted from the nearer end."""
-    array = _spaced("linspace", _number(start), _number(end), steps, as_device(device))
-    return leaf(elementwise.cast(array, dtype or get_default_dtype()), requires_grad)
+    kind, place = target("linspace", out, dtype, device, layout)
+    array = _spaced("linspace", _number(start), _number(end), steps, place)
+    return filled_in("linspace", elementwise.cast(array, kind), out, requires_grad)
 
 
 def logspace(
@@ -90,17 +96,20 @@ def logspace(
     steps: int,
     base: float = 10.0,
     *,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`steps` powers of `base`, their exponents evenly spaced from start to end."""
-    exponents = _spaced("logspace", _number(start), _number(end), steps, as_device(device))
+    kind, place = target("logspace", out, dtype, device, layout)
+    exponents = _spaced("logspace", _number(start), _number(end), steps, place)
     powers = elementwise.map(transcendental._pow_float, float(base), exponents, dtype=dtypes.float64)
-    if dtype is not None and not dtype.is_floating_point:  # a power a rounding below an integer is that integer
+    if not kind.is_floating_point:  # a power a rounding below an integer is that integer
         powers = elementwise.map(formulas._floor, elementwise.map(formulas._multiply_add, powers, 1 + 2.0**-46, 0.0))
-    return leaf(elementwise.cast(powers, dtype or get_default_dtype()), requires_grad)
+    return filled_in("logspace", elementwise.cast(powers, kind), out, requires_grad)
 
 
 def _spaced(name: str, start: float, end: float, steps: int, device: Device | None) -> Array:
@@ -122,19 +131,21 @@ def eye(
     n: int,
     m: int | None = None,
     *,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
-    layout: Any = None,
+    layout: layout | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """The n x m matrix with ones on its diagonal."""
     m = n if m is None else m
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: extents must not be negative, got {n} and {m}")
-    place = as_device(device)
+    kind, place = target("eye", out, dtype, device, layout)
     rows, columns = elementwise.iota(n, place).unsqueeze(1), elementwise.iota(m, place).unsqueeze(0)
-    kind = dtype or get_default_dtype()
-    return leaf(elementwise.map(formulas._eq, rows, columns, dtype=kind, compute=dtypes.int64), requires_grad)
+    array = elementwise.map(formulas._eq, rows, columns, dtype=kind, compute=dtypes.int64)
+    return placed(array, out, requires_grad)
 
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
@@ -176,16 +187,32 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 
 def tril_indices(
-    row: int, col: int, offset: int = 0, *, dtype: dtype | None = None, layout: Any = None, device: Any = None
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """[2, N]: rows and columns of the lower triangle, up to diagonal `offset`, row by row. Made on the host."""
+    require_strided("tril_indices", layout)
     return _indices("tril_indices", np.tri(max(row, 0), max(col, 0), offset, bool), row, col, dtype, device)
 
 
 def triu_indices(
-    row: int, col: int, offset: int = 0, *, dtype: dtype | None = None, layout: Any = None, device: Any = None
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """[2, N]: rows and columns of the upper triangle, from the diagonal `offset` on, row by row. Made on the host."""
+    require_strided("triu_indices", layout)
     return _indices("triu_indices", ~np.tri(max(row, 0), max(col, 0), offset - 1, bool), row, col, dtype, device)
 
 
