@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tritongrad as tg
+from tritongrad import precision
 from tritongrad_kernels import launch, memory
 
 SHAPES = [(), (1,), (5,), (7, 3), (4, 3, 3, 3), (130,)]
@@ -115,12 +116,14 @@ def test_groups_with_their_own_options_share_the_launch() -> None:
 def test_working_copies_follow_the_master() -> None:
     for cls in (tg.optim.SGD, tg.optim.Adam):
         p = tg.randn(100, requires_grad=True)
-        copy = p.detach().to(tg.bfloat16)
+        copy = precision.working_copy(p, tg.bfloat16)
         optim = cls([p], lr=0.1)
-        optim.working_copies[p] = copy
         p.grad = tg.randn(100)
         optim.step()
-        assert tg.equal(copy, p.detach().to(tg.bfloat16))
+        assert precision.current_copy(p) is copy
+        assert tg.equal(tg.Tensor(copy), p.detach().to(tg.bfloat16))
+        p.data.add_(1)
+        assert precision.current_copy(p) is None
 
 
 @pytest.mark.parametrize("cls", [tg.optim.SGD, tg.optim.Adam])

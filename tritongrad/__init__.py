@@ -1,6 +1,7 @@
 """tritongrad: deep learning with every number computed by a Triton kernel, under torch's API."""
 
 from tritongrad import (
+    amp as amp,
     autograd as autograd,
     cuda as cuda,
     linalg as linalg,
@@ -8,6 +9,19 @@ from tritongrad import (
     ops as ops,  # attaches Tensor's operators and methods
     optim as optim,
     utils as utils,
+)
+from tritongrad.precision import (
+    autocast as autocast,
+    clear_autocast_cache as clear_autocast_cache,
+    get_autocast_cpu_dtype as get_autocast_cpu_dtype,
+    get_autocast_dtype as get_autocast_dtype,
+    get_autocast_gpu_dtype as get_autocast_gpu_dtype,
+    is_autocast_cache_enabled as is_autocast_cache_enabled,
+    is_autocast_cpu_enabled as is_autocast_cpu_enabled,
+    is_autocast_enabled as is_autocast_enabled,
+    set_autocast_cache_enabled as set_autocast_cache_enabled,
+    set_autocast_dtype as set_autocast_dtype,
+    set_autocast_enabled as set_autocast_enabled,
 )
 from tritongrad.autograd import (
     enable_grad as enable_grad,

@@ -83,6 +83,7 @@ class Tensor(Attached):
     aliasing: Any = None  # if this is a view, the `aliasing.View` that says of what
     after_accumulation: Sequence[Callable] = ()  # hooks called when `.grad` has been added to
     retains_grad = False  # whether this non-leaf keeps its gradient, as leaves do
+    working_copy: Any = None  # values in another dtype; see `precision.working_copy`
     rewrites = 0  # how often an in-place operation has given this tensor, the base of views, another history
 
     def __init__(self, *data: Any, requires_grad: bool = False, device: Any = None) -> None:
@@ -331,7 +332,7 @@ class Tensor(Attached):
 
     def _attributes(self) -> dict[str, Any]:
         """What a user hung on this tensor."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("aliasing", "rewrites")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("aliasing", "rewrites", "working_copy")}
 
     def __copy__(self) -> Any:
         """Another tensor in the same memory."""

@@ -23,11 +23,14 @@ from tritongrad.autograd.graph import (
     takes_result as takes_result,
 )
 from tritongrad.autograd.mode import (
+    as_is as as_is,
     enable_grad as enable_grad,
     inference_mode as inference_mode,
+    is_casting as is_casting,
     is_grad_enabled as is_grad_enabled,
     is_inference_mode_enabled as is_inference_mode_enabled,
     no_grad as no_grad,
+    set_casting as set_casting,
     set_grad_enabled as set_grad_enabled,
 )
 from tritongrad.autograd.variable import Variable as Variable

@@ -6,7 +6,7 @@ import heapq
 from typing import Any
 
 from tritongrad.autograd.graph import Node, origin_of
-from tritongrad.autograd.mode import set_grad_enabled
+from tritongrad.autograd.mode import as_is, set_grad_enabled
 
 
 def backward(
@@ -116,7 +116,7 @@ def _run(roots: list, gradients: list, inputs: list | None, retain: bool, create
             heapq.heappush(queue, (-node.sequence, node))
         slots[number] = g if slots[number] is None else slots[number] + g
 
-    with set_grad_enabled(create):
+    with set_grad_enabled(create), as_is():
         for t, g in zip(roots, gradients, strict=True):
             borrowed.add(g.array.memory)
             deliver(origin_of(t), g)

@@ -1,4 +1,4 @@
-"""Whether operations are recorded: a switch of each thread."""
+"""Switches of each thread: whether operations are recorded, and whether they may choose their precision."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 class _Mode(threading.local):
     enabled = True
     inference = False
+    casting = False  # whether `autocast` is on somewhere and no listed operation is running
 
 
 _mode = _Mode()
@@ -19,6 +20,27 @@ _mode = _Mode()
 def is_grad_enabled() -> bool:
     """Whether operations of this thread are being recorded."""
     return _mode.enabled
+
+
+def is_casting() -> bool:
+    """Whether operations of this thread may choose their precision now; see `tritongrad.precision`."""
+    return _mode.casting
+
+
+def set_casting(on: bool) -> bool:
+    """Let operations choose their precision, or not; what was before."""
+    before, _mode.casting = _mode.casting, on
+    return before
+
+
+class as_is:
+    """Inside, operations take the dtypes of their operands, whatever autocast says."""
+
+    def __enter__(self) -> None:
+        self._before = set_casting(False)
+
+    def __exit__(self, *exc: object) -> None:
+        set_casting(self._before)
 
 
 def is_inference_mode_enabled() -> bool:

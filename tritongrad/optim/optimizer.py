@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
+from tritongrad.precision import current_copy, wrote
 from tritongrad.autograd import enable_grad, no_grad
 from tritongrad.tensor import Tensor, duplicate
 from tritongrad_kernels import elementwise, optim as kernel
@@ -115,14 +116,10 @@ class Optimizer:
 class FusedOptimizer(Optimizer):
     """An optimiser whose step is one launch for all parameters of a dtype, and changes all of them or none.
 
-    working_copies  maps a parameter to a tensor of another floating dtype that the step keeps equal to it.
+    The launch also writes the copies in half precision that `autocast` keeps of parameters.
     """
 
     kernel: Callable[..., None]
-
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        super().__init__(params, defaults)
-        self.working_copies: dict[Tensor, Tensor] = {}
 
     def _flags(self, group: Group) -> tuple[bool, ...]:
         """The options of a group that make another kernel."""
@@ -136,7 +133,7 @@ class FusedOptimizer(Optimizer):
         """What the parameters of one launch have in common."""
         group, p = entry
         assert p.grad is not None
-        copy = self.working_copies.get(p)
+        copy = current_copy(p)
         return p.dtype, p.grad.dtype, *self._flags(group), None if copy is None else copy.dtype
 
     def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
@@ -145,18 +142,20 @@ class FusedOptimizer(Optimizer):
             rows, numbers = [], []
             for group, p in same:
                 arrays, scalars, state = self._row(group, p)
-                copy = self.working_copies.get(p)
-                rows.append([*arrays, None if copy is None else dense(copy)])
+                copy = current_copy(p)
+                rows.append([*arrays, copy])
                 numbers.append(scalars)
-                fresh.append((p, state, [] if copy is None else [copy]))
+                fresh.append((p, state, copy))
             launches.append((kernel.table(rows, numbers), kind))
         # Everything that can fail has been done: now all parameters and all state change, or none has.
         for tables, kind in launches:
             type(self).kernel(tables, *kind)
-        for p, state, copies in fresh:
+        for p, state, copy in fresh:
             self.state.setdefault(p, {}).update(state)
-            for t in (p, *copies, *(v for v in state.values() if v.shape == p.shape)):
+            for t in (p, *(v for v in state.values() if v.shape == p.shape)):
                 t.array.memory.version += 1  # so that stale uses in a graph are refused
+            if copy is not None:
+                wrote(p, copy)
 
 
 def matching(t: Tensor, p: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritongrad import autograd, random
+from tritongrad import autograd, precision, random
 from tritongrad.autograd import Node
 from tritongrad.tensor import Tensor, record
 
@@ -22,7 +22,8 @@ def checkpoint(
     """function(*args, **kwargs), whose intermediate results are not kept but computed again in the backward pass.
 
     Gradients, second ones too, are those of the function itself, for its tensor arguments and for leaf tensors it uses,
-    such as parameters. Random numbers are drawn anew from the same state, unless `preserve_rng_state` is off. A tensor
+    such as parameters. Random numbers are drawn anew from the same state, unless `preserve_rng_state` is off,
+    and under the same autocast. A tensor
     with a history that the function uses without getting it as an argument raises RuntimeError. `use_reentrant`,
     `determinism_check` and `debug` are accepted for torch's sake; there is one behaviour, that of use_reentrant=False.
 
@@ -30,7 +31,7 @@ def checkpoint(
     """
     if not autograd.is_grad_enabled():
         return function(*args, **kwargs)
-    state = random.get_rng_state() if preserve_rng_state else None
+    state, casting = random.get_rng_state() if preserve_rng_state else None, precision.setting()
     before = Node("checkpoint", [], None).sequence
     result, aliases = _run(function, args, kwargs)
     outputs = result if isinstance(result, tuple) else (result,)
@@ -41,7 +42,7 @@ def checkpoint(
     captured = _captured(recorded, aliases, before)
 
     def gradient(gradients: Sequence[Any], wanted: list[bool]) -> list:
-        again, aliases = _rerun(function, args, kwargs, state)
+        again, aliases = _rerun(function, args, kwargs, state, casting)
         again = again if isinstance(again, tuple) else (again,)
         roots = [(o, g) for o, g in zip(again, gradients, strict=True) if g is not None and o.requires_grad]
         sources = [t for t, want in zip([*aliases, *captured], wanted, strict=True) if want]
@@ -98,15 +99,17 @@ def _run(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> tup
 
 
 def _rerun(
-    function: Callable, args: Sequence[Any], kwargs: dict[str, Any], state: Tensor | None
+    function: Callable, args: Sequence[Any], kwargs: dict[str, Any], state: Tensor | None, casting: precision.Setting
 ) -> tuple[Any, list[Tensor]]:
-    now = random.get_rng_state()
+    now, casting_now = random.get_rng_state(), precision.setting()
+    precision.set_setting(casting)
     if state is not None:
         random.set_rng_state(state)
     try:
         with autograd.enable_grad():
             return _run(function, args, kwargs)
     finally:
+        precision.set_setting(casting_now)
         if state is not None:
             random.set_rng_state(now)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad import random
+from tritongrad.cuda import amp as amp
 from tritongrad.ops.typed import named
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import memory
