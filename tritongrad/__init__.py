@@ -10,19 +10,6 @@ from tritongrad import (
     optim as optim,
     utils as utils,
 )
-from tritongrad.precision import (
-    autocast as autocast,
-    clear_autocast_cache as clear_autocast_cache,
-    get_autocast_cpu_dtype as get_autocast_cpu_dtype,
-    get_autocast_dtype as get_autocast_dtype,
-    get_autocast_gpu_dtype as get_autocast_gpu_dtype,
-    is_autocast_cache_enabled as is_autocast_cache_enabled,
-    is_autocast_cpu_enabled as is_autocast_cpu_enabled,
-    is_autocast_enabled as is_autocast_enabled,
-    set_autocast_cache_enabled as set_autocast_cache_enabled,
-    set_autocast_dtype as set_autocast_dtype,
-    set_autocast_enabled as set_autocast_enabled,
-)
 from tritongrad.autograd import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -479,6 +466,19 @@ from tritongrad.ops.views import (
     unsqueeze as unsqueeze,
 )
 from tritongrad.plan import Plan as Plan, plan as plan
+from tritongrad.precision import (
+    autocast as autocast,
+    clear_autocast_cache as clear_autocast_cache,
+    get_autocast_cpu_dtype as get_autocast_cpu_dtype,
+    get_autocast_dtype as get_autocast_dtype,
+    get_autocast_gpu_dtype as get_autocast_gpu_dtype,
+    is_autocast_cache_enabled as is_autocast_cache_enabled,
+    is_autocast_cpu_enabled as is_autocast_cpu_enabled,
+    is_autocast_enabled as is_autocast_enabled,
+    set_autocast_cache_enabled as set_autocast_cache_enabled,
+    set_autocast_dtype as set_autocast_dtype,
+    set_autocast_enabled as set_autocast_enabled,
+)
 from tritongrad.printing import (
     set_printoptions as set_printoptions,
 )

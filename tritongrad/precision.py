@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-
 from tritongrad.autograd import as_is, is_casting, set_casting
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise, memory

@@ -11,7 +11,7 @@ from tritongrad.ops.filled import full, zeros
 from tritongrad.ops.joining import stack
 from tritongrad.ops.reduce import amax
 from tritongrad.optim import Optimizer
-from tritongrad.tensor import Tensor, as_device
+from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes, elementwise, memory, scaler as kernel
 from tritongrad_kernels.array import Array
 
@@ -21,10 +21,10 @@ READY, UNSCALED, STEPPED = "ready", "unscaled", "stepped"
 class GradScaler:
     """Multiplies the loss by a scale, and frees the gradients of it before the optimizer's step.
 
-    `scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()`. A step whose gradients hold an infinity or
-    a NaN is left out, and the scale is multiplied by `backoff_factor`; after `growth_interval` good steps in a row it is
-    multiplied by `growth_factor`. With `enabled=False` everything passes through. `device` is accepted for torch's sake:
-    the scale lives where the first loss does. Source: Micikevicius et al. 2018, "Mixed Precision Training".
+    `scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()`. A step whose gradients hold an infinity
+    or a NaN is left out, and the scale is multiplied by `backoff_factor`; after `growth_interval` good steps in a row
+    it is multiplied by `growth_factor`. With `enabled=False` everything passes through. `device` is accepted for
+    torch's sake: the scale lives where the first loss does. Source: Micikevicius et al. 2018.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import Any
 from tritongrad.ops.comparison import clamp, gt, le, lt, where
 from tritongrad.ops.operands import apply, floating_type, overwrite, refuse, require_tensor, widened, write
 from tritongrad.ops.transcendental import exp, sigmoid, tanh
+from tritongrad.precision import lowered, raised
 from tritongrad.tensor import Tensor, record, record_inplace
 from tritongrad_kernels import activations as kernel
 from tritongrad_kernels.array import Array
@@ -59,6 +60,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return record(y, (input, lambda dy: _gated(kernel._leaky_gate, dy, input, negative_slope)))
 
 
+@lowered
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input above 0, weight input below, with one weight, or one for each channel (axis 1) (He et al. 2015)."""
     require_tensor("prelu", input=input, weight=weight)
@@ -220,6 +222,7 @@ def _mish_slope(x: Tensor) -> Tensor:
     return t + x * sigmoid(x) * (1 - t * t)
 
 
+@raised
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta input)) / beta; input itself where beta input is above the threshold."""
     y = _floats("softplus", kernel._softplus, input, beta, threshold)

@@ -21,6 +21,7 @@ from tritongrad.ops.operands import (
     require_tensor,
     result_type,
 )
+from tritongrad.precision import raised, widest
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise as kernel, formulas
 from tritongrad_kernels.dtypes import bool_, dtype
@@ -200,6 +201,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand, *, out: Tensor | None = No
     return into(out, "lerp", result)
 
 
+@widest
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None) -> Tensor:
     """input + value tensor1 tensor2."""
     require_tensor("addcmul", input=input, tensor1=tensor1, tensor2=tensor2)
@@ -215,6 +217,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     return into(out, "addcmul", result)
 
 
+@widest
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None) -> Tensor:
     """input + value tensor1 / tensor2, the quotient of floating numbers."""
     require_tensor("addcdiv", input=input, tensor1=tensor1, tensor2=tensor2)
@@ -286,6 +289,7 @@ def copysign(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Ten
     return into(out, "copysign", result)
 
 
+@raised
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / input."""
     require_tensor("reciprocal", input=input)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tritongrad.ops.reduce import sum
 from tritongrad.ops.views import reshape
+from tritongrad.precision import lowered
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import conv as kernel
 from tritongrad_kernels.conv import Pair
@@ -21,6 +22,7 @@ def pair(value: Any, name: str, what: str) -> Pair:
     return values
 
 
+@lowered
 def conv2d(
     x: Tensor,
     weight: Tensor,

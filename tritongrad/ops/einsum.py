@@ -12,6 +12,7 @@ from tritongrad.ops.arithmetic import mul
 from tritongrad.ops.linalg import matmul, require_alike
 from tritongrad.ops.slicing import diagonal
 from tritongrad.ops.views import expand, permute, reshape
+from tritongrad.precision import lowered
 from tritongrad.tensor import Tensor
 
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
@@ -19,6 +20,7 @@ Label = Any  # a letter, or an int <= 0 for an axis under an ellipsis, 0 the las
 Term = tuple[Tensor, list[Label]]
 
 
+@lowered
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """Multiply operands and sum over the indices that the result lacks: `einsum("bij,bjk->bik", x, y)`.
 

@@ -15,6 +15,7 @@ from tritongrad.ops.masking import masked_fill, masked_fill_
 from tritongrad.ops.rows import add, pick, put, spread, write
 from tritongrad.ops.slicing import erase, narrow
 from tritongrad.ops.views import expand, movedim, ravel, reshape, unsqueeze
+from tritongrad.precision import widest
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise, formulas, gather as kernel, index as indices
 from tritongrad_kernels.array import contiguous_strides
@@ -115,6 +116,7 @@ def scatter_(
     return _scattered("scatter_", x, dim, index, value if src is None else src, reduce, True)
 
 
+@widest
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """x with src[.., i, ..] added at [.., index[.., i, ..], ..] along one axis: the transpose of `gather`."""
     return _scattered("scatter_add", x, dim, index, src, "add", False)

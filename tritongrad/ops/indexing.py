@@ -21,6 +21,7 @@ from tritongrad.ops.masking import masked_fill_
 from tritongrad.ops.rows import clear, pick
 from tritongrad.ops.slicing import erase, part
 from tritongrad.ops.views import expand, movedim, reshape
+from tritongrad.precision import widest
 from tritongrad.tensor import Tensor, record, record_inplace
 from tritongrad_kernels import dtypes, elementwise, formulas, gather, index
 from tritongrad_kernels.array import Array, contiguous_strides, from_host
@@ -308,6 +309,7 @@ def index_put_(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate:
     return _put_rows(x, choice, keys, target, _row_values(x, choice, keys, target, values), accumulate)
 
 
+@widest
 def index_put(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     """`index_put_` on a copy of x."""
     return index_put_(x.clone(), indices, values, accumulate)

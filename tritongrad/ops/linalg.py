@@ -11,6 +11,7 @@ from tritongrad.ops.arithmetic import mul
 from tritongrad.ops.joining import stack
 from tritongrad.ops.operands import into
 from tritongrad.ops.views import expand, permute, reshape, squeeze, t, transpose, unsqueeze
+from tritongrad.precision import lowered, widest
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise, formulas, matmul as kernel
 from tritongrad_kernels.array import Array
@@ -47,6 +48,7 @@ def _check(name: str, a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"{name}: the batch dimensions of {described(a, b)} do not broadcast together") from None
 
 
+@lowered
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of matrices [..., M, K] and [..., K, N], batch axes broadcast; a vector is a row on the left and a
     column on the right, and its axis is dropped from the result. Both have one dtype; integers are exact modulo 2^64.
@@ -79,6 +81,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     )
 
 
+@lowered
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """[..., K] times weight [N, K] transposed, plus bias [N]: [..., N]. A weight [K] gives [...]."""
     x = input
@@ -106,6 +109,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y if x.ndim == 2 else reshape(y, (*x.shape[:-1], n))
 
 
+@widest
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y[..., o] = sum over i, j of input1[..., i] weight[o, i, j] input2[..., j], plus bias[o]."""
     require_alike("bilinear", input1, input2, weight)
@@ -132,12 +136,14 @@ def _require_ranks(name: str, wanted: str, ranks: Sequence[int], *tensors: Any) 
         raise RuntimeError(f"{name}: expected {wanted}, got shapes {shapes}")
 
 
+@lowered
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of two matrices."""
     _require_ranks("mm", "two matrices", (2, 2), input, mat2)
     return matmul(input, mat2, out=out)
 
 
+@lowered
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The products of two stacks of matrices, [B, M, K] and [B, K, N]."""
     _require_ranks("bmm", "[B, M, K] and [B, K, N]", (3, 3), input, mat2)
@@ -146,18 +152,21 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     return matmul(input, mat2, out=out)
 
 
+@lowered
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A matrix times a vector."""
     _require_ranks("mv", "a matrix and a vector", (2, 1), input, vec)
     return matmul(input, vec, out=out)
 
 
+@widest
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inner product of two vectors."""
     _require_ranks("dot", "two vectors", (1, 1), input, tensor)
     return matmul(input, tensor, out=out)
 
 
+@widest
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """As `dot`: the conjugate of a real vector is itself."""
     _require_ranks("vdot", "two vectors", (1, 1), input, other)
@@ -227,6 +236,7 @@ def _values(c: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Array:
     return elementwise.map(formulas._multiply_add, c, beta, y, dtype=kind, compute=wide)
 
 
+@lowered
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -235,6 +245,7 @@ def addmm(
     return into(out, "addmm", _sum_with_product("addmm", input, mat1, mat2, beta, alpha))
 
 
+@lowered
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -261,6 +272,7 @@ def addr(
     return into(out, "addr", y)
 
 
+@lowered
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -269,6 +281,7 @@ def baddbmm(
     return into(out, "baddbmm", _sum_with_product("baddbmm", input, batch1, batch2, beta, alpha))
 
 
+@lowered
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -288,6 +301,7 @@ def _require_stacks(name: str, a: Tensor, b: Tensor) -> None:
 # -------------------------------------------------------------------------------------------------- products of several
 
 
+@lowered
 def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The product of matrices, in the order of fewest multiplications; the first and last may be vectors.
 
@@ -330,6 +344,7 @@ def _multiplied(chain: list[Tensor], cut: dict[tuple[int, int], int], i: int, j:
     return matmul(_multiplied(chain, cut, i, k), _multiplied(chain, cut, k + 1, j))
 
 
+@lowered
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """`multi_dot` of matrices given one by one; a single one is its own product."""
     return matrices[0] if len(matrices) == 1 else multi_dot(matrices, out=out)
@@ -338,6 +353,7 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
 # ------------------------------------------------------------------------------------------------ products along axes
 
 
+@widest
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Sums of products over the last `dims` axes of a and the first of b, or over the pairs of axes in two lists."""
     if isinstance(dims, Tensor):
@@ -374,6 +390,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "kron", reshape(mul(a, b), blocks))
 
 
+@widest
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
     """Vector products along `dim`, by default the first axis of extent 3; other axes broadcast."""
     if input.ndim != other.ndim:

@@ -7,6 +7,7 @@ from tritongrad.ops import elementwise as ew
 from tritongrad.ops.reduce import mean, sum
 from tritongrad.ops.softmax import log_softmax
 from tritongrad.ops.views import permute, reshape
+from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, differentiable, record
 from tritongrad_kernels import dtypes, elementwise, index, loss as kernel
 
@@ -18,6 +19,7 @@ def reduced(loss: Tensor, reduction: str, name: str) -> Tensor:
     return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
 
 
+@raised
 def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(x - target)^2, averaged over all elements, summed, or as they are."""
     if x.shape != target.shape:
@@ -29,6 +31,7 @@ def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     return reduced(ew.square(x - target), reduction, "mse_loss")
 
 
+@raised
 def cross_entropy(
     x: Tensor,
     target: Tensor,
@@ -67,6 +70,7 @@ def cross_entropy(
     return (sum(losses, dtype=acc) / total).to(x.dtype)
 
 
+@raised
 def nll_loss(
     x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:

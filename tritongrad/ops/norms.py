@@ -12,6 +12,7 @@ from tritongrad.ops.operands import into
 from tritongrad.ops.reduce import Dim, amax, amin, axes_of, count_over, kept_shape, sum
 from tritongrad.ops.transcendental import pow, sqrt
 from tritongrad.ops.views import movedim, reshape
+from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.dtypes import dtype
@@ -118,6 +119,7 @@ def linalg_norm(
     return matrix_norm(A, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype, out=out)
 
 
+@raised
 def norm(
     input: Tensor, p: Any = "fro", dim: Dim = None, keepdim: bool = False, out: Tensor | None = None,
     dtype: dtype | None = None,
@@ -132,6 +134,7 @@ def norm(
     return vector_norm(input, 2 if p is None else p, dim, keepdim, dtype=dtype, out=out)
 
 
+@raised
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference of two tensors that broadcast."""
     return vector_norm(input - other, p)

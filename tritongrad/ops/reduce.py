@@ -17,6 +17,7 @@ from tritongrad.ops.operands import into
 from tritongrad.ops.scan import product_of_others
 from tritongrad.ops.transcendental import exp, log
 from tritongrad.ops.views import expand, reshape
+from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, get_default_dtype, record
 from tritongrad_kernels import dtypes, elementwise as kernel_map, reduce as kernel
 from tritongrad_kernels.dtypes import dtype
@@ -47,6 +48,7 @@ def count_over(input: Tensor, axes: tuple[int, ...]) -> int:
 # --------------------------------------------------------------------------------------------------- sums and products
 
 
+@raised
 def sum(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -98,6 +100,7 @@ def nanmean(
     return into(out, "nanmean", total / sum(logical_not(isnan(input)), dim, keepdim))
 
 
+@raised
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None,
     out: Tensor | None = None,

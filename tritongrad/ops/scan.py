@@ -15,6 +15,7 @@ from tritongrad.ops.joining import cat, flip
 from tritongrad.ops.operands import into, overwrite, refuse
 from tritongrad.ops.slicing import narrow
 from tritongrad.ops.transcendental import exp
+from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise, scan as kernel
 from tritongrad_kernels.array import Array
@@ -30,6 +31,7 @@ def _turned(a: Array, axis: int) -> Array:
     return a.slice(axis, a.shape[axis] - 1, -1, -1) if a.ndim else a
 
 
+@raised
 def cumsum(input: Tensor, dim: int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """input[0] + ... + input[i] along `dim`."""
     return into(out, "cumsum", _sums(input, input.axis(dim), _kind(input, dtype), False))
@@ -41,6 +43,7 @@ def _sums(x: Tensor, axis: int, kind: dtype, backwards: bool) -> Tensor:
     return record(y, (x, lambda dy: _sums(dy, axis, dy.dtype, not backwards)))
 
 
+@raised
 def cumprod(input: Tensor, dim: int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """input[0] times ... times input[i] along `dim`. The gradient is right where factors are 0."""
     axis, kind = input.axis(dim), _kind(input, dtype)

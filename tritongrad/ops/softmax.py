@@ -8,16 +8,19 @@ from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops import elementwise as ew
 from tritongrad.ops.reduce import sum
 from tritongrad.ops.views import reshape, transpose
+from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import elementwise, softmax as kernel
 from tritongrad_kernels.dtypes import dtype
 
 
+@raised
 def softmax(x: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:
     """exp(x) over its sum along `dim`."""
     return _over_rows("softmax", _softmax_rows, x, dim, dtype)
 
 
+@raised
 def log_softmax(x: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:
     """The logarithm of `softmax`, accurate where that underflows."""
     return _over_rows("log_softmax", _log_softmax_rows, x, dim, dtype)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tritongrad.ops.comparison import clamp, eq, ge, le, logical_and, where
 from tritongrad.ops.operands import Operand, apply, floating_type, into, refuse, require_tensor, result_type, widened
+from tritongrad.precision import raised, widest
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, elementwise, formulas, transcendental as kernel
 from tritongrad_kernels.array import Array
@@ -24,6 +25,7 @@ def _floating(name: str, formula: Any, input: Tensor) -> Array:
 # --------------------------------------------------------------------------------------------------------------- powers
 
 
+@raised
 def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tensor:
     """input to the power `exponent`. Integers stay integers, and then a number as exponent must not be negative."""
     kind = result_type(input, exponent)
@@ -86,6 +88,7 @@ def sqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "sqrt", record(_floating("sqrt", formulas._sqrt, input), (input, lambda dy, y: dy / (2 * y))))
 
 
+@raised
 def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(input)."""
     y = _floating("rsqrt", formulas._rsqrt, input)
@@ -95,6 +98,7 @@ def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 # --------------------------------------------------------------------------------------------- exponentials, logarithms
 
 
+@raised
 def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """e to the power `input`."""
     return into(out, "exp", record(_floating("exp", kernel._exp, input), (input, lambda dy, y: dy * y)))
@@ -106,28 +110,33 @@ def exp2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "exp2", record(y, (input, lambda dy, y: dy * y * math.log(2))))
 
 
+@raised
 def expm1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """exp(input) - 1, near 0 with all its digits."""
     return into(out, "expm1", record(_floating("expm1", kernel._expm1, input), (input, lambda dy, y: dy * (y + 1))))
 
 
+@raised
 def log(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The natural logarithm; NaN below 0, -inf at 0."""
     return into(out, "log", record(_floating("log", kernel._log, input), (input, lambda dy: dy / input)))
 
 
+@raised
 def log2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm to base 2."""
     y = _floating("log2", kernel._log2, input)
     return into(out, "log2", record(y, (input, lambda dy: dy / (input * math.log(2)))))
 
 
+@raised
 def log10(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm to base 10."""
     y = _floating("log10", kernel._log10, input)
     return into(out, "log10", record(y, (input, lambda dy: dy / (input * math.log(10)))))
 
 
+@raised
 def log1p(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(1 + input), near 0 with all its digits."""
     return into(out, "log1p", record(_floating("log1p", kernel._log1p, input), (input, lambda dy: dy / (input + 1))))
@@ -187,6 +196,7 @@ def cos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "cos", record(_floating("cos", kernel._cos, input), (input, lambda dy: dy * -sin(input))))
 
 
+@raised
 def tan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The tangent of `input` in radians."""
     return into(out, "tan", record(_floating("tan", kernel._tan, input), (input, lambda dy, y: dy * (1 + y * y))))
@@ -203,12 +213,14 @@ def _sinc_slope(x: Tensor) -> Tensor:
     return (angle * cos(angle) - sin(angle)) / (x * x * math.pi)
 
 
+@raised
 def asin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in [-pi/2, pi/2] with this sine; NaN beyond 1."""
     y = _floating("asin", kernel._asin, input)
     return into(out, "asin", record(y, (input, lambda dy: dy * rsqrt(1 - input * input))))
 
 
+@raised
 def acos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in [0, pi] with this cosine; NaN beyond 1."""
     y = _floating("acos", kernel._acos, input)
@@ -221,6 +233,7 @@ def atan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "atan", record(y, (input, lambda dy: dy / (input * input + 1))))
 
 
+@widest
 def atan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in [-pi, pi] of the point whose y is `input` and whose x is `other`."""
     require_tensor("atan2", input=input, other=other)
@@ -236,11 +249,13 @@ def _at_origin(x: Tensor, y: Tensor) -> Tensor:
     return logical_and(eq(x, 0), eq(y, 0))
 
 
+@raised
 def sinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic sine."""
     return into(out, "sinh", record(_floating("sinh", kernel._sinh, input), (input, lambda dy: dy * cosh(input))))
 
 
+@raised
 def cosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic cosine."""
     return into(out, "cosh", record(_floating("cosh", kernel._cosh, input), (input, lambda dy: dy * sinh(input))))
@@ -311,6 +326,7 @@ def erfc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "erfc", record(y, (input, lambda dy: dy * (exp(-input * input) * (-2 / math.sqrt(math.pi))))))
 
 
+@raised
 def erfinv(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The number whose `erf` is `input`; infinite at -1 and 1, NaN beyond."""
     y = _floating("erfinv", kernel._erfinv, input)

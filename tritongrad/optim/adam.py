@@ -17,7 +17,8 @@ class Adam(FusedOptimizer):
     """m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps).
 
     `weight_decay` is added to the gradient as an L2 penalty; with `amsgrad` v is the largest so far. One launch updates
-    all parameters of a dtype, and the copies in half precision that `autocast` keeps of them. Source: Kingma and Ba 2015; Reddi et al. 2018.
+    all parameters of a dtype, and the copies in half precision that `autocast` keeps of them.
+    Source: Kingma and Ba 2015; Reddi et al. 2018.
     """
 
     kernel = staticmethod(kernel.adam)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
-from tritongrad.precision import current_copy, wrote
 from tritongrad.autograd import enable_grad, no_grad
+from tritongrad.precision import current_copy, wrote
 from tritongrad.tensor import Tensor, duplicate
 from tritongrad_kernels import elementwise, optim as kernel
 from tritongrad_kernels.array import Array, empty_like

@@ -15,8 +15,8 @@ class SGD(FusedOptimizer):
     """g = grad + weight_decay p;  b = momentum b + (1 - dampening) g (b = g at first);  p -= lr b.
 
     With `nesterov` p -= lr (g + momentum b); with `maximize` the gradient's sign is turned. One launch updates all
-    parameters of a dtype, and the copies in half precision that `autocast` keeps of them. Source: Sutskever et al. 2013; the rule is torch.optim.SGD's, which differs
-    from the paper in applying lr outside the momentum buffer.
+    parameters of a dtype, and the copies in half precision that `autocast` keeps of them. Source: Sutskever et al.
+    2013; the rule is torch.optim.SGD's, which differs from the paper in applying lr outside the momentum buffer.
     """
 
     kernel = staticmethod(kernel.sgd)
