@@ -126,19 +126,6 @@ from tritongrad.ops.creation import (
     scalar_tensor as scalar_tensor,
     tensor as tensor,
 )
-from tritongrad.ops.decomposition import (
-    cholesky_inverse as cholesky_inverse,
-    cholesky_solve as cholesky_solve,
-    det as det,
-    inv as inverse,
-    logdet as logdet,
-    matrix_power as matrix_power,
-    old_cholesky as cholesky,
-    old_svd as svd,
-    pinverse as pinverse,
-    qr as qr,
-    slogdet as slogdet,
-)
 from tritongrad.ops.describe import (
     _assert as _assert,
     finfo as finfo,
@@ -292,9 +279,24 @@ from tritongrad.ops.masking import (
     triu as triu,
     where as where,
 )
+from tritongrad.ops.matrix_functions import vander as vander
 from tritongrad.ops.norms import (
     dist as dist,
     norm as norm,
+)
+from tritongrad.ops.old_linalg import (
+    cholesky as cholesky,
+    cholesky_inverse as cholesky_inverse,
+    cholesky_solve as cholesky_solve,
+    det as det,
+    inverse as inverse,
+    logdet as logdet,
+    matrix_exp as matrix_exp,
+    matrix_power as matrix_power,
+    pinverse as pinverse,
+    qr as qr,
+    slogdet as slogdet,
+    svd as svd,
 )
 from tritongrad.ops.operands import (
     can_cast as can_cast,

@@ -328,6 +328,7 @@ class Attached:
     masked_scatter_: Method
     masked_select: Method
     matmul: Method
+    matrix_exp: Method
     matrix_power: Method
     max: Method
     maximum: Method

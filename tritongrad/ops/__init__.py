@@ -11,7 +11,6 @@ from tritongrad.ops import (
     arithmetic,
     assignment,
     comparison,
-    decomposition,
     filled,
     gather,
     indexing,
@@ -23,6 +22,7 @@ from tritongrad.ops import (
     linalg,
     masking,
     norms,
+    old_linalg,
     reduce,
     scan,
     slicing,
@@ -197,8 +197,9 @@ _METHODS = [
     *(getattr(filled, name) for name in (
         "new", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros",
     )),
-    *(getattr(decomposition, name) for name in (
-        "cholesky_inverse", "cholesky_solve", "det", "logdet", "matrix_power", "qr", "slogdet",
+    *(getattr(old_linalg, name) for name in (
+        "cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "matrix_exp", "matrix_power",
+        "pinverse", "qr", "slogdet", "svd",
     )),
     typed.type,
     softmax_ops.softmax,
@@ -213,10 +214,6 @@ for _module, _names in _ELEMENTWISE.items():
 for _function in _METHODS:
     setattr(Tensor, _function.__name__, _function)
 _SHORTHANDS = {
-    "cholesky": decomposition.old_cholesky,
-    "inverse": decomposition.inv,
-    "pinverse": decomposition.pinverse,
-    "svd": decomposition.old_svd,
     **{
         name: _conversion(kind)
         for name, kind in {

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tritongrad.ops.comparison import clamp, gt, le, lt, where
-from tritongrad.ops.operands import apply, floating_type, overwrite, refuse, require_tensor, widened, write
+from tritongrad.ops.numpy_names import numpy_names
+from tritongrad.ops.operands import apply, floating_type, into, overwrite, refuse, require_tensor, widened, write
 from tritongrad.ops.transcendental import exp, sigmoid, tanh
 from tritongrad.precision import lowered, raised
 from tritongrad.tensor import Tensor, record, record_inplace
@@ -112,9 +113,13 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return record(y, (input, lambda dy: where(le(input, -3), 0.0, where(lt(input, 3), dy * (input / 3 + 0.5), dy))))
 
 
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+def threshold(
+    input: Tensor, threshold: float, value: float, inplace: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """input above the threshold, `value` elsewhere."""
-    return threshold_(input, threshold, value) if inplace else _threshold(input, threshold, value)
+    return into(
+        out, "threshold", threshold_(input, threshold, value) if inplace else _threshold(input, threshold, value)
+    )
 
 
 def _threshold(input: Tensor, bound: float, value: float) -> Tensor:
@@ -126,10 +131,10 @@ def _threshold(input: Tensor, bound: float, value: float) -> Tensor:
     return record(y, (input, lambda dy: _gated(kernel._threshold_gate, dy, input, bound)))
 
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """0 within [-lambd, lambd], input outside."""
     y = _floats("hardshrink", kernel._hardshrink, input, lambd)
-    return record(y, (input, lambda dy: _gated(kernel._shrink_gate, dy, input, lambd)))
+    return into(out, "hardshrink", record(y, (input, lambda dy: _gated(kernel._shrink_gate, dy, input, lambd))))
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -246,6 +251,7 @@ def tanhshrink(input: Tensor) -> Tensor:
     return record(_floats("tanhshrink", kernel._tanhshrink, input), (input, lambda dy: dy * tanh(input) ** 2))
 
 
+@numpy_names
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times sigmoid of the second (Dauphin et al. 2016)."""
     require_tensor("glu", input=input)

@@ -23,16 +23,16 @@ def copy_(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     )
 
 
-def fill_(x: Tensor, value: Operand) -> Tensor:
+def fill_(input: Tensor, value: Operand) -> Tensor:
     """Set every element to a number."""
     if isinstance(value, Tensor):
-        return copy_(x, value)
-    return record_inplace(x, lambda: kernel.fill(x.array, value), (x, lambda dy: dy.zeros_like()))
+        return copy_(input, value)
+    return record_inplace(input, lambda: kernel.fill(input.array, value), (input, lambda dy: dy.zeros_like()))
 
 
-def zero_(x: Tensor) -> Tensor:
+def zero_(input: Tensor) -> Tensor:
     """Set every element to 0."""
-    return fill_(x, 0)
+    return fill_(input, 0)
 
 
 def _full_like(x: Tensor, value: float) -> Tensor:

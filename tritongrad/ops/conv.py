@@ -24,7 +24,7 @@ def pair(value: Any, name: str, what: str) -> Pair:
 
 @lowered
 def conv2d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -32,20 +32,21 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlate x [N, C, H, W] with weight [O, C/groups, R, S] (+ bias [O]) into [N, O, P, Q].
+    """Cross-correlate input [N, C, H, W] with weight [O, C/groups, R, S] (+ bias [O]) into [N, O, P, Q].
 
     P = floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1, Q likewise. `padding` may be "valid" (none) or, at
-    stride 1, "same" (P = H; an odd total puts the extra row at the end). An x without its batch axis gives a y without.
+    stride 1, "same" (P = H; an odd total puts the extra row at the end). An input
+    without its batch axis gives a y without.
     """
-    if x.ndim == 3:
-        y = conv2d(reshape(x, (1, *x.shape)), weight, bias, stride, padding, dilation, groups)
+    if input.ndim == 3:
+        y = conv2d(reshape(input, (1, *input.shape)), weight, bias, stride, padding, dilation, groups)
         return reshape(y, y.shape[1:])
     stride, dilation = pair(stride, "conv2d", "stride"), pair(dilation, "conv2d", "dilation")
     if isinstance(padding, str):
-        return _conv2d_padded_by_name(x, weight, bias, stride, padding, dilation, groups)
+        return _conv2d_padded_by_name(input, weight, bias, stride, padding, dilation, groups)
     padding = pair(padding, "conv2d", "padding")
-    _check(x, weight, bias, stride, padding, dilation, groups)
-    return _conv2d(x, weight, bias, stride, padding, dilation, groups)
+    _check(input, weight, bias, stride, padding, dilation, groups)
+    return _conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _conv2d_padded_by_name(

@@ -15,6 +15,7 @@ from tritongrad.tensor import Tensor, as_device, get_default_dtype
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import from_dlpack as array_from_dlpack, from_host, lent
 from tritongrad_kernels.dtypes import dtype
+from tritongrad_kernels.formats import layout, require_strided
 
 
 def tensor(
@@ -84,19 +85,19 @@ def _short(data: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def from_numpy(values: np.ndarray) -> Tensor:
+def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor in the memory of a numpy array: a change of one is seen in the other. The array is kept alive.
 
     A read-only array is copied, and so is any where tensors are made on a GPU by default. ValueError for strides that
     are negative or count no whole elements, TypeError for dtypes that are not ours.
     """
-    if not isinstance(values, np.ndarray):
-        raise TypeError(f"from_numpy: expected a numpy array, got {type(values).__name__}")
-    if min(values.strides, default=0) < 0:
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"from_numpy: expected a numpy array, got {type(ndarray).__name__}")
+    if min(ndarray.strides, default=0) < 0:
         raise ValueError("from_numpy: an array with a negative stride has no tensor; pass array.copy()")
-    if any(s % values.itemsize for s in values.strides):
-        raise ValueError(f"from_numpy: strides of {list(values.strides)} bytes are no multiples of {values.itemsize}")
-    return Tensor(lent(values) or from_host(values))
+    if any(s % ndarray.itemsize for s in ndarray.strides):
+        raise ValueError(f"from_numpy: strides of {list(ndarray.strides)} bytes are no multiples of {ndarray.itemsize}")
+    return Tensor(lent(ndarray) or from_host(ndarray))
 
 
 def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
@@ -139,6 +140,15 @@ def asarray(
     return result.requires_grad_() if requires_grad else result
 
 
-def scalar_tensor(s: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def scalar_tensor(
+    s: Any,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """A number as a tensor of no dimensions, of the default dtype unless given."""
+    require_strided("scalar_tensor", layout)
     return tensor(s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)

@@ -12,6 +12,8 @@ from typing import Any
 from tritongrad.ops.comparison import where
 from tritongrad.ops.layout import to_same_device
 from tritongrad.ops.masking import masked_fill, masked_fill_
+from tritongrad.ops.numpy_names import numpy_names
+from tritongrad.ops.operands import into
 from tritongrad.ops.rows import add, pick, put, spread, write
 from tritongrad.ops.slicing import erase, narrow
 from tritongrad.ops.views import expand, movedim, ravel, reshape, unsqueeze
@@ -62,53 +64,64 @@ def _along(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Keys]
     return x, Keys(positions, max(x.numel(), 1))
 
 
-def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """out[.., i, ..] = x[.., index[.., i, ..], ..] along one axis, in the shape of the index.
+@numpy_names
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None) -> Tensor:
+    """out[.., i, ..] = input[.., index[.., i, ..], ..] along one axis, in the shape of the index.
 
-    The index has as many dimensions as x and, apart from `dim`, is nowhere longer.
+    The index has as many dimensions as input and, apart from `dim`, is nowhere longer.
     """
-    whole, keys = _along("gather", x, dim, index)
-    return reshape(pick(whole, tuple(range(whole.ndim)), keys), index.shape)
+    whole, keys = _along("gather", input, dim, index)
+    return into(out, "gather", reshape(pick(whole, tuple(range(whole.ndim)), keys), index.shape))
 
 
-def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """`gather` with an index that broadcasts with x apart from `dim` and may count from the end.
+@numpy_names
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
+    """`gather` with an index that broadcasts with input apart from `dim` and may count from the end.
 
     Without `dim`, of the flattened tensor by the flattened index.
     """
     _require_index("take_along_dim", indices)
     if dim is None:
-        return gather(ravel(x), 0, ravel(indices))
-    if x.ndim != indices.ndim:
+        return into(out, "take_along_dim", gather(ravel(input), 0, ravel(indices)))
+    if input.ndim != indices.ndim:
         raise RuntimeError(
             f"take_along_dim: the index must have as many dimensions as the tensor, got {list(indices.shape)} for "
-            f"{list(x.shape)}"
+            f"{list(input.shape)}"
         )
-    axis = x.axis(dim)
-    apart = [tuple(1 if a == axis else n for a, n in enumerate(t.shape)) for t in (x, indices)]
+    axis = input.axis(dim)
+    apart = [tuple(1 if a == axis else n for a, n in enumerate(t.shape)) for t in (input, indices)]
     try:
         common = list(elementwise.broadcast_shapes(*apart))
     except ValueError:
         raise RuntimeError(
-            f"take_along_dim: the shapes {list(x.shape)} and {list(indices.shape)} do not broadcast together apart "
+            f"take_along_dim: the shapes {list(input.shape)} and {list(indices.shape)} do not broadcast together apart "
             f"from dimension {axis}"
         ) from None
-    positive = where(indices < 0, indices + (x.size(axis) if x.ndim else 1), indices)
-    shapes = [[t.size(axis) if a == axis else n for a, n in enumerate(common)] for t in (x, indices)]
-    return gather(expand(x, shapes[0]), axis, expand(positive, shapes[1]))
+    positive = where(indices < 0, indices + (input.size(axis) if input.ndim else 1), indices)
+    shapes = [[t.size(axis) if a == axis else n for a, n in enumerate(common)] for t in (input, indices)]
+    return into(out, "take_along_dim", gather(expand(input, shapes[0]), axis, expand(positive, shapes[1])))
 
 
+@numpy_names
 def scatter(
-    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """x with out[.., index[.., i, ..], ..] = src[.., i, ..] along one axis, for the shape of the index.
+    """input with out[.., index[.., i, ..], ..] = src[.., i, ..] along one axis, for the shape of the index.
 
     `src`, or `value`, is a number or a tensor that is nowhere shorter than the index. With `reduce` "add" or
     "multiply", what was there is added to or multiplied.
     """
-    return _scattered("scatter", x, dim, index, value if src is None else src, reduce, False)
+    return into(out, "scatter", _scattered("scatter", input, dim, index, value if src is None else src, reduce, False))
 
 
+@numpy_names
 def scatter_(
     x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
@@ -116,12 +129,14 @@ def scatter_(
     return _scattered("scatter_", x, dim, index, value if src is None else src, reduce, True)
 
 
+@numpy_names
 @widest
-def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """x with src[.., i, ..] added at [.., index[.., i, ..], ..] along one axis: the transpose of `gather`."""
-    return _scattered("scatter_add", x, dim, index, src, "add", False)
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """input with src[.., i, ..] added at [.., index[.., i, ..], ..] along one axis: the transpose of `gather`."""
+    return into(out, "scatter_add", _scattered("scatter_add", input, dim, index, src, "add", False))
 
 
+@numpy_names
 def scatter_add_(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """`scatter_add` in place."""
     return _scattered("scatter_add_", x, dim, index, src, "add", True)
@@ -182,16 +197,21 @@ def _rows(name: str, x: Tensor, dim: int, index: Tensor, kind: type[Exception], 
     return whole, axis, Keys(positions, max(extent, 1))
 
 
-def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+@numpy_names
+def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The slices of an axis that a vector of positions names, in its order."""
-    whole, axis, keys = _rows("index_select", x, dim, index, IndexError)
-    if x.ndim == 0 and index.numel() != 1:
+    whole, axis, keys = _rows("index_select", input, dim, index, IndexError)
+    if input.ndim == 0 and index.numel() != 1:
         raise RuntimeError(
             f"index_select: a tensor of no dimensions has one element to select, got {index.numel()} indices"
         )
-    return reshape(
-        _inner(pick(whole, (axis,), keys), axis),
-        x.shape if x.ndim == 0 else (*x.shape[:axis], index.numel(), *x.shape[axis + 1 :]),
+    return into(
+        out,
+        "index_select",
+        reshape(
+            _inner(pick(whole, (axis,), keys), axis),
+            input.shape if input.ndim == 0 else (*input.shape[:axis], index.numel(), *input.shape[axis + 1 :]),
+        ),
     )
 
 
@@ -218,11 +238,15 @@ def _index_add(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, al
     return x if inplace else reshape(result, x.shape)
 
 
-def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
-    """x with alpha times the slices of `source` added to those that a vector of positions names."""
-    return _index_add("index_add", x, dim, index, source, alpha, False)
+@numpy_names
+def index_add(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1, out: Tensor | None = None
+) -> Tensor:
+    """input with alpha times the slices of `source` added to those that a vector of positions names."""
+    return into(out, "index_add", _index_add("index_add", input, dim, index, source, alpha, False))
 
 
+@numpy_names
 def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
     """`index_add` in place."""
     return _index_add("index_add_", x, dim, index, source, alpha, True)
@@ -234,11 +258,13 @@ def _index_copy(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, i
     return x if inplace else reshape(result, x.shape)
 
 
-def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """x with the slices of `source` in place of those that a vector of positions names."""
-    return _index_copy("index_copy", x, dim, index, source, False)
+@numpy_names
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """input with the slices of `source` in place of those that a vector of positions names."""
+    return into(out, "index_copy", _index_copy("index_copy", input, dim, index, source, False))
 
 
+@numpy_names
 def index_copy_(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """`index_copy` in place."""
     return _index_copy("index_copy_", x, dim, index, source, True)
@@ -252,11 +278,13 @@ def _line(name: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
     return reshape(Tensor(chosen), (chosen.size, *(1,) * (x.ndim - axis - 1)) if x.ndim else ())
 
 
-def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """x with one value in the slices that a vector of positions names, which may count from the end."""
-    return masked_fill(x, _line("index_fill", x, dim, index), value)
+@numpy_names
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """input with one value in the slices that a vector of positions names, which may count from the end."""
+    return masked_fill(input, _line("index_fill", input, dim, index), value)
 
 
+@numpy_names
 def index_fill_(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """`index_fill` in place."""
     return masked_fill_(x, _line("index_fill_", x, dim, index), value)
@@ -275,9 +303,9 @@ def _flat(name: str, x: Tensor, index: Tensor) -> Keys:
     return Keys(indices.positions(to_same_device(index, x).array, x.numel(), error), max(x.numel(), 1))
 
 
-def take(x: Tensor, index: Tensor) -> Tensor:
+def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements at flat positions in C order, which may count from the end, in the shape of the index."""
-    return pick(x, tuple(range(x.ndim)), _flat("take", x, index))
+    return into(out, "take", pick(input, tuple(range(input.ndim)), _flat("take", input, index)))
 
 
 def put_(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:

@@ -296,20 +296,20 @@ def _fitting(value: Tensor, x: Tensor, shape: Sequence[int]) -> Tensor:
 # ----------------------------------------------------------------------------------------------------------- index_put
 
 
-def index_put_(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
-    """x[indices] = values, or with `accumulate` x[indices] += values where one place may be named many times."""
+def index_put_(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
+    """input[indices] = values, or with `accumulate` += values, where one place may be named many times."""
     for i, k in enumerate(indices):
         if not isinstance(k, Tensor):
             raise TypeError(f"index_put_: expected a tensor as element {i} of indices, got {type(k).__name__}")
-    choice = _choice(x, tuple(k if k.ndim else reshape(k, 1) for k in indices))
+    choice = _choice(input, tuple(k if k.ndim else reshape(k, 1) for k in indices))
     if not choice.picks:
         raise RuntimeError("index_put_: expected at least one index")
-    target = choice.place(x.array)
+    target = choice.place(input.array)
     keys = _keys(target.shape, choice)
-    return _put_rows(x, choice, keys, target, _row_values(x, choice, keys, target, values), accumulate)
+    return _put_rows(input, choice, keys, target, _row_values(input, choice, keys, target, values), accumulate)
 
 
 @widest
-def index_put(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
-    """`index_put_` on a copy of x."""
-    return index_put_(x.clone(), indices, values, accumulate)
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
+    """`index_put_` on a copy of input."""
+    return index_put_(input.clone(), indices, values, accumulate)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritongrad.autograd import is_grad_enabled
+from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.placement import extents
 from tritongrad.ops.slicing import as_strided
 from tritongrad.ops.views import squeeze, t, transpose, unsqueeze
@@ -38,11 +39,13 @@ def _reshaped(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     return x
 
 
+@numpy_names
 def unsqueeze_(input: Tensor, dim: int) -> Tensor:
     """`unsqueeze` in place."""
     return _reshaped(input, lambda x: unsqueeze(x, dim))
 
 
+@numpy_names
 def squeeze_(input: Tensor, dim: Any = None) -> Tensor:
     """`squeeze` in place."""
     return _reshaped(input, lambda x: squeeze(x, dim))

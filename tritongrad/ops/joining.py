@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from tritongrad.ops.numpy_names import numpy_names
+from tritongrad.ops.operands import into
 from tritongrad.ops.rows import pick
 from tritongrad.ops.slicing import narrow
 from tritongrad.ops.views import (
@@ -40,14 +42,15 @@ def _list_of(name: str, tensors: Any) -> list[Tensor]:
     return listed
 
 
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
+@numpy_names
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors one after the other along an existing axis, in the dtype all promote to."""
     listed = _list_of("cat", tensors)
     kind = listed[0].dtype
     for t in listed[1:]:
         kind = dtypes.promote(kind, t.dtype)
     used = [t for t in listed if t.array.shape != (0,)] or listed[:1]  # torch lets empty vectors through
-    along = used[0].axis(dim if axis is None else axis)
+    along = used[0].axis(dim)
     shapes = [t.array.shape for t in used]
     if () in shapes:
         raise RuntimeError("cat: a tensor of no dimensions has no axis to join along; use stack")
@@ -62,55 +65,62 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     for t, start, end in zip(used, [0, *ends], ends, strict=False):
         elementwise.copy_into(t.array, whole.slice(along, start, end))
         edges.append((t, _narrowing(along, start, end - start)))
-    return record(whole, *edges)
+    return into(out, "cat", record(whole, *edges))
 
 
 def _narrowing(axis: int, start: int, length: int) -> Any:
     return lambda dy: narrow(dy, axis, start, length)
 
 
-def concat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
+@numpy_names
+def concat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """`cat` by another name."""
-    return cat(tensors, dim, axis=axis)
+    return into(out, "concat", cat(tensors, dim))
 
 
-def concatenate(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
+@numpy_names
+def concatenate(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """`cat` by the name numpy gives it."""
-    return cat(tensors, dim, axis=axis)
+    return into(out, "concatenate", cat(tensors, dim))
 
 
-def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
+@numpy_names
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape along a new axis."""
-    listed, along = _list_of("stack", tensors), dim if axis is None else axis
+    listed = _list_of("stack", tensors)
     if any(t.shape != listed[0].shape for t in listed):
         raise RuntimeError(f"stack: shapes {', '.join(str(list(t.shape)) for t in listed)} differ")
-    return cat([unsqueeze(t, along) for t in listed], along if along >= 0 else along + listed[0].ndim + 1)
+    return into(out, "stack", cat([unsqueeze(t, dim) for t in listed], dim if dim >= 0 else dim + listed[0].ndim + 1))
 
 
-def hstack(tensors: Sequence[Tensor]) -> Tensor:
+def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Tensors side by side: along the second axis, or the only one; numbers count as vectors."""
     listed = [atleast_1d(t) for t in _list_of("hstack", tensors)]
-    return cat(listed, 0 if listed[0].ndim == 1 else 1)
+    return into(out, "hstack", cat(listed, 0 if listed[0].ndim == 1 else 1))
 
 
-def vstack(tensors: Sequence[Tensor]) -> Tensor:
+def vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Tensors below one another: along the first axis; vectors count as rows."""
-    return cat([atleast_2d(t) for t in _list_of("vstack", tensors)], 0)
+    return into(out, "vstack", cat([atleast_2d(t) for t in _list_of("vstack", tensors)], 0))
 
 
-def row_stack(tensors: Sequence[Tensor]) -> Tensor:
+def row_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """`vstack` by another name."""
-    return vstack(tensors)
+    return into(out, "row_stack", vstack(tensors))
 
 
-def dstack(tensors: Sequence[Tensor]) -> Tensor:
+def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Tensors behind one another: along the third axis."""
-    return cat([atleast_3d(t) for t in _list_of("dstack", tensors)], 2)
+    return into(out, "dstack", cat([atleast_3d(t) for t in _list_of("dstack", tensors)], 2))
 
 
-def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Tensors side by side; numbers and vectors count as columns."""
-    return cat([t if t.ndim > 1 else reshape(t, t.numel(), 1) for t in _list_of("column_stack", tensors)], 1)
+    return into(
+        out,
+        "column_stack",
+        cat([t if t.ndim > 1 else reshape(t, t.numel(), 1) for t in _list_of("column_stack", tensors)], 1),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- repeating
@@ -129,29 +139,30 @@ def repeat(x: Tensor, *sizes: Any, repeats: Sequence[int] | None = None) -> Tens
     return reshape(many, tuple(k * n for k, n in zip(times, shape, strict=True))) if times else x.clone()
 
 
-def tile(x: Tensor, *sizes: Any, dims: Sequence[int] | None = None) -> Tensor:
+def tile(input: Tensor, *sizes: Any, dims: Sequence[int] | None = None) -> Tensor:
     """As `repeat`; fewer numbers than axes speak of the last ones."""
     times = shape_of(sizes if dims is None else (tuple(dims),))
-    return repeat(x, (*(1 for _ in range(x.ndim - len(times))), *times))
+    return repeat(input, (*(1 for _ in range(input.ndim - len(times))), *times))
 
 
-def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+@numpy_names
+def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
     """Each element along an axis (default: of the flattened tensor) so many times in a row.
 
     `repeats` is a number, or a tensor of one for each position; the host then reads how many these are together, unless
     `output_size` says it.
     """
-    x = ravel(x) if dim is None else x if x.ndim else reshape(x, 1)
-    axis, extent = x.axis(dim or 0), x.size(dim or 0)
+    input = ravel(input) if dim is None else input if input.ndim else reshape(input, 1)
+    axis, extent = input.axis(dim or 0), input.size(dim or 0)
     if isinstance(repeats, Tensor) and repeats.numel() != 1:
-        return movedim(pick(x, (axis,), _repeated(repeats, extent, output_size)), 0, axis)
+        return movedim(pick(input, (axis,), _repeated(repeats, extent, output_size)), 0, axis)
     times = int(repeats)
     if times < 0:
         raise RuntimeError(f"repeat_interleave: repeats must not be negative, got {times}")
-    many = unsqueeze(x, axis + 1)
+    many = unsqueeze(input, axis + 1)
     many = expand(many, (*many.shape[: axis + 1], times, *many.shape[axis + 2 :]))
     if not many.numel():
-        return reshape(many, (*x.shape[:axis], extent * times, *x.shape[axis + 1 :]))
+        return reshape(many, (*input.shape[:axis], extent * times, *input.shape[axis + 1 :]))
     return flatten(many, axis, axis + 1)
 
 
@@ -185,42 +196,42 @@ def _axes(name: str, x: Tensor, dims: Sequence[int]) -> tuple[int, ...]:
     return axes
 
 
-def flip(x: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Tensor:
+def flip(input: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Tensor:
     """A copy with the order of elements along some axes reversed."""
-    axes = _axes("flip", x, shape_of(order if dims is None else (dims,)))
-    array = elementwise.flip(x.array, axes if x.ndim else ())
-    return record(array, (x, lambda dy: flip(dy, axes)))
+    axes = _axes("flip", input, shape_of(order if dims is None else (dims,)))
+    array = elementwise.flip(input.array, axes if input.ndim else ())
+    return record(array, (input, lambda dy: flip(dy, axes)))
 
 
-def fliplr(x: Tensor) -> Tensor:
+def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order: flipped along the second axis."""
-    if x.ndim < 2:
-        raise RuntimeError(f"fliplr: expected a tensor of at least 2 dimensions, got shape {list(x.shape)}")
-    return flip(x, 1)
+    if input.ndim < 2:
+        raise RuntimeError(f"fliplr: expected a tensor of at least 2 dimensions, got shape {list(input.shape)}")
+    return flip(input, 1)
 
 
-def flipud(x: Tensor) -> Tensor:
+def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order: flipped along the first axis."""
-    if x.ndim < 1:
+    if input.ndim < 1:
         raise RuntimeError("flipud: expected a tensor of at least 1 dimension")
-    return flip(x, 0)
+    return flip(input, 0)
 
 
-def rot90(x: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by k quarters from the first of two axes towards the second, as a copy."""
     if len(dims) != 2:
         raise RuntimeError(f"rot90: expected 2 dimensions to turn, got {list(dims)}")
-    if x.ndim < 2:
-        raise RuntimeError(f"rot90: expected a tensor of at least 2 dimensions, got shape {list(x.shape)}")
-    a, b = _axes("rot90", x, dims)
+    if input.ndim < 2:
+        raise RuntimeError(f"rot90: expected a tensor of at least 2 dimensions, got shape {list(input.shape)}")
+    a, b = _axes("rot90", input, dims)
     if k % 4 == 0:
-        return x.clone()
+        return input.clone()
     if k % 4 == 2:
-        return flip(x, a, b)
-    return transpose(flip(x, b), a, b) if k % 4 == 1 else transpose(flip(x, a), a, b)
+        return flip(input, a, b)
+    return transpose(flip(input, b), a, b) if k % 4 == 1 else transpose(flip(input, a), a, b)
 
 
-def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Elements moved along axes by `shifts`, those pushed out coming in at the other end.
 
     Without `dims` the flattened tensor is rolled. Several shifts of one axis add up.
@@ -229,12 +240,12 @@ def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if dims is None or dims == ():
         if len(by) != 1:
             raise RuntimeError(f"roll: {len(by)} shifts need as many dims")
-        return reshape(roll(ravel(x), by, (0,)), x.shape)
+        return reshape(roll(ravel(input), by, (0,)), input.shape)
     along = shape_of((dims,))
     if len(by) != len(along):
         raise RuntimeError(f"roll: shifts {list(by)} and dims {list(along)} must be as many")
-    axes = [x.axis(d) for d in along]
-    array = x.array
+    axes = [input.axis(d) for d in along]
+    array = input.array
     for shift, axis in zip(by, axes, strict=True):
         extent = array.shape[axis] if array.ndim else 0
         if not extent:
@@ -243,5 +254,5 @@ def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         elementwise.copy_into(array.slice(axis, cut, extent), rolled.slice(axis, 0, extent - cut))
         elementwise.copy_into(array.slice(axis, 0, cut), rolled.slice(axis, extent - cut, extent))
         array = rolled
-    array = elementwise.contiguous(array, always=True) if array is x.array else array
-    return record(array, (x, lambda dy: roll(dy, [-s for s in by], along)))
+    array = elementwise.contiguous(array, always=True) if array is input.array else array
+    return record(array, (input, lambda dy: roll(dy, [-s for s in by], along)))

@@ -9,6 +9,7 @@ from typing import Any
 from tritongrad.ops import reduce
 from tritongrad.ops.arithmetic import mul
 from tritongrad.ops.joining import stack
+from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
 from tritongrad.ops.views import expand, permute, reshape, squeeze, t, transpose, unsqueeze
 from tritongrad.precision import lowered, widest
@@ -390,6 +391,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "kron", reshape(mul(a, b), blocks))
 
 
+@numpy_names
 @widest
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
     """Vector products along `dim`, by default the first axis of extent 3; other axes broadcast."""
@@ -406,6 +408,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor |
     return into(out, "cross", stack(parts, axis))
 
 
+@numpy_names
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
     """Sums of products along one axis, the others broadcast."""
     return into(out, "vecdot", reduce.sum(x * y, dim))

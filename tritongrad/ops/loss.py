@@ -20,38 +20,41 @@ def reduced(loss: Tensor, reduction: str, name: str) -> Tensor:
 
 
 @raised
-def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(x - target)^2, averaged over all elements, summed, or as they are."""
-    if x.shape != target.shape:
-        elementwise_fit = f"input {x.dtype.name}{list(x.shape)} and target {target.dtype.name}{list(target.shape)}"
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(input - target)^2, averaged over all elements, summed, or as they are."""
+    if input.shape != target.shape:
+        elementwise_fit = (
+            f"input {input.dtype.name}{list(input.shape)} and target {target.dtype.name}{list(target.shape)}"
+        )
         try:
-            elementwise.broadcast_shapes(x.array.shape, target.array.shape)
+            elementwise.broadcast_shapes(input.array.shape, target.array.shape)
         except ValueError:
             raise RuntimeError(f"mse_loss: {elementwise_fit} do not broadcast together") from None
-    return reduced(ew.square(x - target), reduction, "mse_loss")
+    return reduced(ew.square(input - target), reduction, "mse_loss")
 
 
 @raised
 def cross_entropy(
-    x: Tensor,
+    input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-sum_c q_c log softmax(x)_c for logits x [N, C], [C] or [N, C, d1, ...].
+    """-sum_c q_c log softmax(input)_c for logits input [N, C], [C] or [N, C, d1, ...].
 
     `target` holds class indices [N, d1, ...] (int64; those equal to `ignore_index` are left out) or probabilities of
-    the shape of x. `weight` [C] scales classes; smoothing moves that share of each target to the uniform distribution.
-    The mean is over the weights of the target classes for indices, over rows for probabilities, as in torch.
+    the shape of input. `weight` [C] scales classes; smoothing moves that share of each target to the uniform
+    distribution. The mean is over the weights of the target classes for indices, over rows for probabilities, as
+    torch's.
     """
     classes = not target.dtype.is_floating_point
-    _check(x, target, weight, classes, label_smoothing)
-    axis = 0 if x.ndim == 1 else 1
-    outer = target.shape if classes else (*x.shape[:axis], *x.shape[axis + 1 :])
-    count = x.shape[axis]
-    rows = _class_last(x, axis, count)
+    _check(input, target, weight, classes, label_smoothing)
+    axis = 0 if input.ndim == 1 else 1
+    outer = target.shape if classes else (*input.shape[:axis], *input.shape[axis + 1 :])
+    count = input.shape[axis]
+    rows = _class_last(input, axis, count)
     if classes:
         targets = reshape(target.to(dtypes.int64), (-1,)).contiguous()
         message = (
@@ -65,30 +68,34 @@ def cross_entropy(
         # Probabilities: the mean is over rows.
         return reduced(losses, reduction, "cross_entropy")
     kept = ew.ne(targets, ignore_index)
-    acc = dtypes.accumulator(x.dtype)  # neither the sum nor the number of rows need fit a half
+    acc = dtypes.accumulator(input.dtype)  # neither the sum nor the number of rows need fit a half
     total = sum(kept).to(acc) if weight is None else _weight_of(targets, weight.to(acc), kept)
-    return (sum(losses, dtype=acc) / total).to(x.dtype)
+    return (sum(losses, dtype=acc) / total).to(input.dtype)
 
 
 @raised
 def nll_loss(
-    x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
-    """-x[n, target[n]] weight[target[n]] for log-probabilities x [N, C], reduced as `cross_entropy`."""
-    if x.ndim != 2 or target.shape != x.shape[:1]:
-        raise RuntimeError(f"nll_loss: expected x [N, C] and target [N], got {list(x.shape)} and {list(target.shape)}")
-    if not x.dtype.is_floating_point or target.dtype.is_floating_point:
-        raise RuntimeError(f"nll_loss: expected integer targets of floats, got {target.dtype.name} of {x.dtype.name}")
-    count = x.shape[1]
+    """-input[n, target[n]] weight[target[n]] for log-probabilities input [N, C], reduced as `cross_entropy`."""
+    if input.ndim != 2 or target.shape != input.shape[:1]:
+        raise RuntimeError(
+            f"nll_loss: expected x [N, C] and target [N], got {list(input.shape)} and {list(target.shape)}"
+        )
+    if not input.dtype.is_floating_point or target.dtype.is_floating_point:
+        raise RuntimeError(
+            f"nll_loss: expected integer targets of floats, got {target.dtype.name} of {input.dtype.name}"
+        )
+    count = input.shape[1]
     message = f"nll_loss: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
     index.require_range(elementwise.contiguous(target.array), count, message, ignore_index)
     hot = _one_hot(target, count) & reshape(target != ignore_index, (-1, 1))
-    scaled = hot.to(x.dtype) if weight is None else hot * reshape(weight, (1, -1))
-    losses = sum(ew.where(hot, -x * scaled, 0.0), 1)
+    scaled = hot.to(input.dtype) if weight is None else hot * reshape(weight, (1, -1))
+    losses = sum(ew.where(hot, -input * scaled, 0.0), 1)
     if reduction != "mean":
         return reduced(losses, reduction, "nll_loss")
-    acc = dtypes.accumulator(x.dtype)
-    return (sum(losses, dtype=acc) / sum(scaled, dtype=acc)).to(x.dtype)
+    acc = dtypes.accumulator(input.dtype)
+    return (sum(losses, dtype=acc) / sum(scaled, dtype=acc)).to(input.dtype)
 
 
 def _one_hot(target: Tensor, count: int) -> Tensor:

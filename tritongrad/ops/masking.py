@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from tritongrad.ops.comparison import where as _where
+from tritongrad.ops.operands import into
 from tritongrad.ops.rows import pick, put
 from tritongrad.ops.views import expand, reshape
 from tritongrad.tensor import Tensor, record, record_inplace
@@ -21,11 +22,11 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     return _where(condition, input, other, out=out)
 
 
-def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """x, broadcast with the mask, with `value` where the mask is True, in x's dtype."""
-    chosen, number = _filling("masked_fill", x, mask, value)
-    whole = expand(x, _common("masked_fill", x, mask))
-    filled = elementwise.map(formulas._where, chosen, number.array, whole.array, dtype=x.dtype, compute=x.dtype)
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """input, broadcast with the mask, with `value` where the mask is True, in input's dtype."""
+    chosen, number = _filling("masked_fill", input, mask, value)
+    whole = expand(input, _common("masked_fill", input, mask))
+    filled = elementwise.map(formulas._where, chosen, number.array, whole.array, dtype=input.dtype, compute=input.dtype)
     return record(filled, *_filling_edges(whole, chosen, number))
 
 
@@ -59,12 +60,12 @@ def _filling_edges(x: Tensor, chosen: Array, number: Tensor) -> tuple:
     )
 
 
-def masked_select(x: Tensor, mask: Tensor) -> Tensor:
-    """The elements, of x and the mask broadcast together, at which the mask is True: a vector, in C order."""
+def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements, of input and the mask broadcast together, at which the mask is True: a vector, in C order."""
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError(f"masked_select: the mask must be a bool tensor, got {mask.dtype.name}")
-    shape = _common("masked_select", x, mask)
-    return pick(expand(x, shape), tuple(range(len(shape))), _marked(mask, shape))
+    shape = _common("masked_select", input, mask)
+    return into(out, "masked_select", pick(expand(input, shape), tuple(range(len(shape))), _marked(mask, shape)))
 
 
 def masked_scatter_(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -77,9 +78,9 @@ def masked_scatter_(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return _masked_scatter(x, mask, source, True)
 
 
-def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """x, broadcast with the mask, with the first elements of `source` where the mask is True."""
-    return _masked_scatter(expand(x, _common("masked_scatter", x, mask)), mask, source, False)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """input, broadcast with the mask, with the first elements of `source` where the mask is True."""
+    return _masked_scatter(expand(input, _common("masked_scatter", input, mask)), mask, source, False)
 
 
 def _masked_scatter(x: Tensor, mask: Tensor, source: Tensor, inplace: bool) -> Tensor:
@@ -109,32 +110,32 @@ def _marked(mask: Tensor, shape: tuple[int, ...]) -> Keys:
     return Keys(index.nonzero(mask.array.expand(shape)), max(math.prod(shape), 1), rising=True)
 
 
-def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
+def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Any:
     """The coordinates [count, axes] of the elements that are not 0, in C order; or a tuple of one tensor per axis.
 
     As a tuple, a tensor of no dimensions counts as one of one element.
     """
-    a = x.array.view((1,), (1,)) if as_tuple and not x.ndim else x.array
+    a = input.array.view((1,), (1,)) if as_tuple and not input.ndim else input.array
     found = Tensor(index.coordinates(index.nonzero(a), a.shape))
-    return found.unbind(1) if as_tuple else found
+    return found.unbind(1) if as_tuple else into(out, "nonzero", found)
 
 
-def argwhere(x: Tensor) -> Tensor:
+def argwhere(input: Tensor) -> Tensor:
     """The coordinates [count, axes] of the elements that are not 0, in C order."""
-    return nonzero(x)
+    return nonzero(input)
 
 
 # ------------------------------------------------------------------------------------------------------------ triangles
 
 
-def tril(x: Tensor, diagonal: int = 0) -> Tensor:
+def tril(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The lower triangle of matrices, up to and with a diagonal counted from the main one; zeros above it."""
-    return _triangle("tril", x, diagonal, True)
+    return into(out, "tril", _triangle("tril", input, diagonal, True))
 
 
-def triu(x: Tensor, diagonal: int = 0) -> Tensor:
+def triu(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The upper triangle of matrices, from a diagonal counted from the main one; zeros below it."""
-    return _triangle("triu", x, diagonal, False)
+    return into(out, "triu", _triangle("triu", input, diagonal, False))
 
 
 def tril_(x: Tensor, diagonal: int = 0) -> Tensor:

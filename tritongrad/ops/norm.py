@@ -12,7 +12,7 @@ from tritongrad_kernels.array import Array, channels_last_strides
 
 
 def batch_norm(
-    x: Tensor,
+    input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -24,16 +24,16 @@ def batch_norm(
     residual: Tensor | None = None,
     relu: bool = False,
 ) -> Tensor:
-    """(x - mean) / sqrt(var + eps) weight + bias, per channel of x [N, C, ...].
+    """(input - mean) / sqrt(var + eps) weight + bias, per channel of input [N, C, ...].
 
     In training, mean and variance are the batch's (biased) and running statistics move towards them (unbiased) by
-    `momentum`; otherwise they are the running ones. With `residual` and `relu`, relu(batch_norm(x) + residual) in the
-    same pass. Source: Ioffe and Szegedy 2015.
+    `momentum`; otherwise they are the running ones. With `residual` and `relu`, relu(batch_norm(input) + residual) in
+    the same pass. Source: Ioffe and Szegedy 2015.
     """
-    _check(x, running_mean, running_var, weight, bias, training, residual)
-    rows, channels = x.numel() // max(x.shape[1], 1), x.shape[1]
-    matrix = _rows(x.array, rows, channels)
-    acc = dtypes.accumulator(x.dtype)
+    _check(input, running_mean, running_var, weight, bias, training, residual)
+    rows, channels = input.numel() // max(input.shape[1], 1), input.shape[1]
+    matrix = _rows(input.array, rows, channels)
+    acc = dtypes.accumulator(input.dtype)
     if training:
         moving_mean, moving_var = _contiguous(running_mean), _contiguous(running_var)
         mean, rstd = kernel.statistics(matrix, moving_mean, moving_var, momentum, eps)
@@ -50,13 +50,13 @@ def batch_norm(
     scale, shift = _contiguous(weight), _contiguous(bias)
     other = None if residual is None else _rows(residual.array, rows, channels)
     y = kernel.normalize(matrix, mean, rstd, scale, shift, other, relu)
-    image, y_rows = _image(y, x), y if relu else None
-    inputs = (x, weight, bias, residual)
+    image, y_rows = _image(y, input), y if relu else None
+    inputs = (input, weight, bias, residual)
 
-    def composition(x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+    def composition(input: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None) -> Tensor:
         if training:
-            return _composed(x, None, None, weight, bias, residual, eps, relu)
-        return _composed(x, Tensor(mean), Tensor(rstd), weight, bias, residual, eps, relu)
+            return _composed(input, None, None, weight, bias, residual, eps, relu)
+        return _composed(input, Tensor(mean), Tensor(rstd), weight, bias, residual, eps, relu)
 
     def gradient(dy: Tensor, wanted: list[bool]) -> list[Tensor | None]:
         if is_grad_enabled():
@@ -66,10 +66,10 @@ def batch_norm(
         used = sums if training else None
         dx, dresidual = kernel.input_grad(flat, y_rows, matrix, mean, rstd, scale, used, wanted[3])
         return [
-            Tensor(_image(dx, x)) if wanted[0] else None,
+            Tensor(_image(dx, input)) if wanted[0] else None,
             Tensor(sums.select(0, 1)) if wanted[1] and sums is not None else None,
             Tensor(sums.select(0, 0)) if wanted[2] and sums is not None else None,
-            Tensor(_image(dresidual, x)) if dresidual is not None else None,
+            Tensor(_image(dresidual, input)) if dresidual is not None else None,
         ]
 
     return record_joint(image, inputs, gradient, training=training, relu=relu)

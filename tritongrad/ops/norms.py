@@ -8,6 +8,7 @@ from typing import Any
 from tritongrad.ops.arithmetic import abs, sign, square
 from tritongrad.ops.comparison import where
 from tritongrad.ops.decomposition import svdvals
+from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
 from tritongrad.ops.reduce import Dim, amax, amin, axes_of, count_over, kept_shape, sum
 from tritongrad.ops.transcendental import pow, sqrt
@@ -18,6 +19,7 @@ from tritongrad_kernels import dtypes
 from tritongrad_kernels.dtypes import dtype
 
 
+@numpy_names
 def vector_norm(
     x: Tensor, ord: float = 2, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None,
     out: Tensor | None = None,
@@ -102,6 +104,7 @@ def matrix_norm(
     return into(out, "linalg.matrix_norm", y if keepdim else reshape(y, shape))
 
 
+@numpy_names
 def linalg_norm(
     A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: dtype | None = None,
     out: Tensor | None = None,

@@ -12,35 +12,35 @@ from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import elementwise
 
 
-def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """x with a border: `pad` lists how wide it is before and after the last axis, then the one before it, and so on.
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """With a border: `pad` lists how wide it is before and after the last axis, then the one before it, and so on.
 
     mode  "constant": filled with `value` (default 0); a negative width cuts off, for any axes
           "reflect": mirrored at the outermost elements, which are not repeated; narrower than the axis
           "replicate": the outermost elements again
-          "circular": from the other end, as if x went on periodically; no wider than the axis
+          "circular": from the other end, as if input went on periodically; no wider than the axis
     All but "constant" pad the last 1 to 3 axes of a tensor that has 1 or 2 more.
     """
     widths = shape_of((pad,))
-    if len(widths) % 2 or len(widths) > 2 * x.ndim:
+    if len(widths) % 2 or len(widths) > 2 * input.ndim:
         raise RuntimeError(
-            f"pad: expected two widths for each of at most {x.ndim} axes of {list(x.shape)}, got {list(widths)}"
+            f"pad: expected two widths for each of at most {input.ndim} axes of {list(input.shape)}, got {list(widths)}"
         )
-    pairs = [(x.ndim - 1 - i, *widths[2 * i : 2 * i + 2]) for i in range(len(widths) // 2)]
+    pairs = [(input.ndim - 1 - i, *widths[2 * i : 2 * i + 2]) for i in range(len(widths) // 2)]
     if mode == "constant":
-        return _constant(x, pairs, 0 if value is None else value)
+        return _constant(input, pairs, 0 if value is None else value)
     if mode not in _BORDERS:
         raise NotImplementedError(f"pad: unknown mode {mode!r}; expected one of constant, {', '.join(_BORDERS)}")
     if value is not None and value != 0:
         raise ValueError(f"pad: mode {mode!r} takes no value, got {value}")
-    if len(pairs) not in (1, 2, 3) or x.ndim - len(pairs) not in (1, 2):
+    if len(pairs) not in (1, 2, 3) or input.ndim - len(pairs) not in (1, 2):
         raise NotImplementedError(
             f"pad: mode {mode!r} pads the last 1, 2 or 3 axes of a tensor with 1 or 2 more, got {len(widths)} widths "
-            f"for shape {list(x.shape)}"
+            f"for shape {list(input.shape)}"
         )
     for axis, before, after in pairs:
-        x = _framed(x, axis, before, after, mode)
-    return x
+        input = _framed(input, axis, before, after, mode)
+    return input
 
 
 def _constant(x: Tensor, pairs: Sequence[tuple[int, ...]], value: float) -> Tensor:

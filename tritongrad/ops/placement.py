@@ -7,11 +7,13 @@ where there is a GPU. With `out` the values are those of its dtype, on its devic
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tritongrad.autograd import is_grad_enabled
+from tritongrad.ops.operands import into
 from tritongrad.tensor import Tensor, as_device, get_default_dtype
 from tritongrad_kernels import dtypes, elementwise
 from tritongrad_kernels.array import Array, contiguous_strides, resized
@@ -95,6 +97,16 @@ def placed(array: Array, out: Tensor | None, requires_grad: bool = False) -> Ten
         return leaf(array, requires_grad)
     fit(out, array.shape)
     return _written(array, out, requires_grad)
+
+
+def into_each(out: Sequence[Tensor] | None, name: str, result: Any) -> Any:
+    """A tuple of results, each written into the tensor of `out` at its place where those are given."""
+    if out is None:
+        return result
+    if not isinstance(out, list | tuple) or len(out) != len(result):
+        raise TypeError(f"{name}(): argument 'out' must be a tuple of {len(result)} tensors")
+    written = [into(o, name, r) for o, r in zip(out, result, strict=True)]
+    return type(result)(*written) if hasattr(result, "_fields") else type(result)(written)
 
 
 def fit(out: Tensor, shape: tuple[int, ...]) -> Tensor:

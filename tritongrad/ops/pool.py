@@ -44,15 +44,15 @@ def _batched(function: Any, x: Tensor, *args: Any) -> Tensor:
 
 
 def max_pool2d(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Tensor:
-    """The largest element in each window of x [N, C, H, W]; padding never wins, the first of equals does."""
-    if x.ndim == 3:
-        return _batched(max_pool2d, x, kernel_size, stride, padding, dilation, ceil_mode)
-    size, *geometry = _geometry("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    y, index = kernel.max_pool2d(x.array, size, *geometry)
-    x_shape = x.array.shape
-    return record(y, (x, lambda dy: _max_input_grad(dy, index, x_shape, geometry)))
+    """The largest element in each window of input [N, C, H, W]; padding never wins, the first of equals does."""
+    if input.ndim == 3:
+        return _batched(max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode)
+    size, *geometry = _geometry("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode)
+    y, index = kernel.max_pool2d(input.array, size, *geometry)
+    x_shape = input.array.shape
+    return record(y, (input, lambda dy: _max_input_grad(dy, index, x_shape, geometry)))
 
 
 def _max_input_grad(dy: Tensor, index: Array, x_shape: tuple[int, ...], geometry: list[Pair]) -> Tensor:
@@ -67,7 +67,7 @@ def _max_gather(x: Tensor, index: Array, geometry: list[Pair]) -> Tensor:
 
 
 def avg_pool2d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -75,13 +75,13 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window of x [N, C, H, W]; padding counts as zeros unless `count_include_pad` is off."""
-    if x.ndim == 3:
-        return _batched(avg_pool2d, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    """The mean of each window of input [N, C, H, W]; padding counts as zeros unless `count_include_pad` is off."""
+    if input.ndim == 3:
+        return _batched(avg_pool2d, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     if divisor_override == 0:
         raise RuntimeError("avg_pool2d: divisor_override must not be zero")
-    size, *geometry, _ = _geometry("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
-    return _avg(x, size, (*geometry, count_include_pad, divisor_override))
+    size, *geometry, _ = _geometry("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
+    return _avg(input, size, (*geometry, count_include_pad, divisor_override))
 
 
 def _avg(x: Tensor, size: Pair, geometry: tuple) -> Tensor:
@@ -96,19 +96,20 @@ def _avg_input_grad(dy: Tensor, x_shape: tuple[int, ...], geometry: tuple) -> Te
     return record(dx, (dy, lambda g: _avg(g, size, geometry)))
 
 
-def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
-    """Means over an `output_size` grid of windows that cover x [N, C, H, W] evenly; None keeps an extent."""
-    if x.ndim == 3:
-        return _batched(adaptive_avg_pool2d, x, output_size)
-    if x.ndim != 4 or not x.dtype.is_floating_point:
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Means over an `output_size` grid of windows that cover input [N, C, H, W] evenly; None keeps an extent."""
+    if input.ndim == 3:
+        return _batched(adaptive_avg_pool2d, input, output_size)
+    if input.ndim != 4 or not input.dtype.is_floating_point:
         raise RuntimeError(
-            f"adaptive_avg_pool2d: expected a floating-point image [N, C, H, W], got {x.dtype.name}{list(x.shape)}"
+            f"adaptive_avg_pool2d: expected a floating-point image [N, C, H, W], got {input.dtype.name}"
+            f"{list(input.shape)}"
         )
     sizes = (output_size, output_size) if isinstance(output_size, int | None) else tuple(output_size)
-    size = tuple(n if s is None else s for n, s in zip(x.shape[2:], sizes, strict=True))
-    if min(size) < 0 or 0 in x.shape[2:]:
-        raise RuntimeError(f"adaptive_avg_pool2d: cannot pool {list(x.shape)} to {size}")
-    return mean(x, (2, 3), keepdim=True) if size == (1, 1) else _adaptive(x, size)
+    size = tuple(n if s is None else s for n, s in zip(input.shape[2:], sizes, strict=True))
+    if min(size) < 0 or 0 in input.shape[2:]:
+        raise RuntimeError(f"adaptive_avg_pool2d: cannot pool {list(input.shape)} to {size}")
+    return mean(input, (2, 3), keepdim=True) if size == (1, 1) else _adaptive(input, size)
 
 
 def _adaptive(x: Tensor, size: Pair) -> Tensor:

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritongrad.ops import return_types
 from tritongrad.ops.along import put_along
 from tritongrad.ops.arithmetic import abs
 from tritongrad.ops.comparison import isnan, logical_not, maximum, minimum, where
+from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
+from tritongrad.ops.placement import into_each
 from tritongrad.ops.scan import product_of_others
 from tritongrad.ops.transcendental import exp, log
 from tritongrad.ops.views import expand, reshape
@@ -48,6 +50,7 @@ def count_over(input: Tensor, axes: tuple[int, ...]) -> int:
 # --------------------------------------------------------------------------------------------------- sums and products
 
 
+@numpy_names
 @raised
 def sum(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
@@ -60,6 +63,7 @@ def sum(
     return into(out, "sum", reshape(y, kept) if keepdim else y)
 
 
+@numpy_names
 def mean(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -78,6 +82,7 @@ def mean(
     return into(out, "mean", reshape(y, kept) if keepdim else y)
 
 
+@numpy_names
 def nansum(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -90,6 +95,7 @@ def nansum(
     return into(out, "nansum", record(y.array, (input, lambda dy: reshape(dy, kept) * logical_not(isnan(input)))))
 
 
+@numpy_names
 def nanmean(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -100,6 +106,7 @@ def nanmean(
     return into(out, "nanmean", total / sum(logical_not(isnan(input)), dim, keepdim))
 
 
+@numpy_names
 @raised
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None,
@@ -124,6 +131,7 @@ def prod(
     return into(out, "prod", reshape(y, kept) if keepdim else y)
 
 
+@numpy_names
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """log(sum(exp(input))) over `dim`, without overflow; -inf for nothing."""
     x = input if input.dtype.is_floating_point else input.to(get_default_dtype())
@@ -146,11 +154,13 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | N
 # ----------------------------------------------------------------------------------------------------------- questions
 
 
+@numpy_names
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """Whether some element over `dim` is nonzero: a bool, for uint8 a uint8. dim=() asks every element by itself."""
     return into(out, "any", _asked(input, dim, sum(input != 0, dim, keepdim) > 0 if dim != () else input != 0))
 
 
+@numpy_names
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """Whether every element over `dim` is nonzero: a bool, for uint8 a uint8. dim=() asks every element by itself."""
     return into(out, "all", _asked(input, dim, sum(input == 0, dim, keepdim) == 0 if dim != () else input != 0))
@@ -160,6 +170,7 @@ def _asked(input: Tensor, dim: Dim, answer: Tensor) -> Tensor:
     return answer.to(dtypes.uint8) if input.dtype is dtypes.uint8 else answer
 
 
+@numpy_names
 def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
     """How many elements over `dim` are not 0, in int64."""
     return sum(input != 0, dim)
@@ -233,6 +244,7 @@ def _any_form(
     return pair(values, indices)
 
 
+@numpy_names
 def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None, out: Any = None) -> Any:
     """The largest element; with `dim`, (values, indices) along it; with a tensor, the elementwise maximum.
 
@@ -241,6 +253,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor 
     return _any_form("max", input, dim, keepdim, other, out, maximum, return_types.max)
 
 
+@numpy_names
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None, out: Any = None) -> Any:
     """The smallest element; with `dim`, (values, indices) along it; with a tensor, the elementwise minimum.
 
@@ -249,31 +262,40 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor 
     return _any_form("min", input, dim, keepdim, other, out, minimum, return_types.min)
 
 
+@numpy_names
 def amax(input: Tensor, dim: Dim = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The largest element over `dim`; equals share the gradient."""
     return into(out, "amax", _evenly("amax", input, dim, keepdim))
 
 
+@numpy_names
 def amin(input: Tensor, dim: Dim = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The smallest element over `dim`; equals share the gradient."""
     return into(out, "amin", _evenly("amin", input, dim, keepdim))
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> return_types.aminmax:
+@numpy_names
+def aminmax(
+    input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Sequence[Tensor] | None = None
+) -> return_types.aminmax:
     """The smallest and the largest element over `dim`, as (min, max); equals share the gradient."""
     if dim is None and not input.numel():
         raise RuntimeError(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
         )
     require_choice("aminmax", input, dim)
-    return return_types.aminmax(_evenly("amin", input, dim, keepdim), _evenly("amax", input, dim, keepdim))
+    return into_each(
+        out, "aminmax", return_types.aminmax(_evenly("amin", input, dim, keepdim), _evenly("amax", input, dim, keepdim))
+    )
 
 
+@numpy_names
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The index of the largest element along `dim`, or in the flattened tensor; the first of equals."""
     return into(out, "argmax", _arg("argmax", input, dim, keepdim))
 
 
+@numpy_names
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The index of the smallest element along `dim`, or in the flattened tensor; the first of equals."""
     return into(out, "argmin", _arg("argmin", input, dim, keepdim))

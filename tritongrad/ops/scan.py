@@ -12,6 +12,7 @@ from tritongrad.ops.arithmetic import sub
 from tritongrad.ops.comparison import ne, where
 from tritongrad.ops.gather import scatter_add
 from tritongrad.ops.joining import cat, flip
+from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into, overwrite, refuse
 from tritongrad.ops.slicing import narrow
 from tritongrad.ops.transcendental import exp
@@ -31,6 +32,7 @@ def _turned(a: Array, axis: int) -> Array:
     return a.slice(axis, a.shape[axis] - 1, -1, -1) if a.ndim else a
 
 
+@numpy_names
 @raised
 def cumsum(input: Tensor, dim: int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """input[0] + ... + input[i] along `dim`."""
@@ -43,6 +45,7 @@ def _sums(x: Tensor, axis: int, kind: dtype, backwards: bool) -> Tensor:
     return record(y, (x, lambda dy: _sums(dy, axis, dy.dtype, not backwards)))
 
 
+@numpy_names
 @raised
 def cumprod(input: Tensor, dim: int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """input[0] times ... times input[i] along `dim`. The gradient is right where factors are 0."""
@@ -99,6 +102,7 @@ def _recurrence(a: Tensor, b: Tensor, axis: int, backwards: bool) -> Tensor:
     return record(h, (a, lambda dy, h: of_factors(dy, h)), (b, lambda dy: of_terms(dy)))
 
 
+@numpy_names
 def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     """log(exp(input[0]) + ... + exp(input[i])) along `dim`, without overflow."""
     refuse("logcumsumexp", input.dtype, "bi")
@@ -118,11 +122,13 @@ def _logcumsumexp_gradient(x: Tensor, dy: Tensor, y: Tensor, axis: int) -> Tenso
     return exp(x - y) * total
 
 
+@numpy_names
 def cummax(input: Tensor, dim: int, *, out: Any = None) -> return_types.cummax:
     """The largest of input[0 .. i] along `dim` and its index: NaN wins, the last of equals."""
     return return_types.cummax(*_extremes("cummax", kernel.cummax, input, dim, out))
 
 
+@numpy_names
 def cummin(input: Tensor, dim: int, *, out: Any = None) -> return_types.cummin:
     """The smallest of input[0 .. i] along `dim` and its index: NaN wins, the last of equals."""
     return return_types.cummin(*_extremes("cummin", kernel.cummin, input, dim, out))
@@ -136,18 +142,21 @@ def _extremes(name: str, scan: Any, x: Tensor, dim: int, out: Any) -> tuple[Tens
     return (result, indices) if out is None else (into(out[0], name, result), into(out[1], name, indices))
 
 
+@numpy_names
 def cumsum_(input: Tensor, dim: int, *, dtype: dtype | None = None) -> Tensor:
     """`cumsum` in place."""
     refuse("cumsum_", input.dtype, "b")
     return overwrite("cumsum_", input.dtype, cumsum, input, dim=dim, dtype=dtype or input.dtype)
 
 
+@numpy_names
 def cumprod_(input: Tensor, dim: int, *, dtype: dtype | None = None) -> Tensor:
     """`cumprod` in place."""
     refuse("cumprod_", input.dtype, "b")
     return overwrite("cumprod_", input.dtype, cumprod, input, dim=dim, dtype=dtype or input.dtype)
 
 
+@numpy_names
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None,
     *, out: Tensor | None = None,
@@ -180,11 +189,13 @@ def _areas(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
     return heights * (widths.reshape([m if a == axis else 1 for a in range(y.ndim)]) if x.ndim == 1 else widths)
 
 
+@numpy_names
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along `dim` by the trapezoidal rule, over points x or points `dx` apart."""
     return _areas(y, x, dx, dim).sum(dim) / 2
 
 
+@numpy_names
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integrals of y along `dim` up to each point after the first, as `trapezoid`."""
     return cumsum(_areas(y, x, dx, dim), dim) / 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tritongrad.ops.numpy_names import numpy_names
+from tritongrad.ops.operands import into
 from tritongrad.ops.rows import spread
 from tritongrad.ops.views import _view, movedim, reshape, shape_of
 from tritongrad.tensor import Tensor, duplicate, record
@@ -33,61 +35,63 @@ def erase(x: Tensor, place: Any) -> Tensor:
     return record(erased, (x, lambda dy: erase(dy, place)))
 
 
-def select(x: Tensor, dim: int, index: int) -> Tensor:
+@numpy_names
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The sub-tensor at one position of an axis, which disappears."""
-    if not x.ndim:
+    if not input.ndim:
         raise IndexError("select: a tensor of no dimensions has none to select from")
-    axis, extent, position = x.axis(dim), x.size(dim), int(index)
+    axis, extent, position = input.axis(dim), input.size(dim), int(index)
     if not -extent <= position < extent:
         raise IndexError(f"index {position} is out of bounds for dimension {axis} with size {extent}")
-    return part(x, lambda a: a.select(axis, position % extent))
+    return part(input, lambda a: a.select(axis, position % extent))
 
 
-def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+@numpy_names
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` positions of an axis, from `start`, which is counted from the end if it is below 0."""
-    if not x.ndim:
+    if not input.ndim:
         raise RuntimeError("narrow: a tensor of no dimensions has none to narrow")
-    axis, extent, begin = x.axis(dim), x.size(dim), int(start)
+    axis, extent, begin = input.axis(dim), input.size(dim), int(start)
     if not -extent <= begin <= extent:
-        raise IndexError(f"narrow: start {begin} exceeds dimension {axis} of {list(x.shape)}")
+        raise IndexError(f"narrow: start {begin} exceeds dimension {axis} of {list(input.shape)}")
     first = begin + extent if begin < 0 else begin
     if length < 0 or first + length > extent:
-        raise RuntimeError(f"narrow: start {start} and length {length} exceed dimension {axis} of {list(x.shape)}")
-    return part(x, lambda a: a.slice(axis, first, first + length))
+        raise RuntimeError(f"narrow: start {start} and length {length} exceed dimension {axis} of {list(input.shape)}")
+    return part(input, lambda a: a.slice(axis, first, first + length))
 
 
-def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Elements [i, i + offset] of two axes, which disappear for a new last one. A view."""
-    return part(x, _diagonal_of(x.array.shape, offset, *_two_axes("diagonal", x.ndim, dim1, dim2)))
+    return part(input, _diagonal_of(input.array.shape, offset, *_two_axes("diagonal", input.ndim, dim1, dim2)))
 
 
-def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Zeros in two new axes with the last axis of x on a diagonal of them: the transpose of `diagonal`."""
-    a, b = _two_axes("diag_embed", x.ndim + 1, dim1, dim2)
-    extent = x.size(-1) + abs(offset)
-    shape = list(x.array.shape[:-1])
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Zeros in two new axes with the last axis of input on a diagonal of them: the transpose of `diagonal`."""
+    a, b = _two_axes("diag_embed", input.ndim + 1, dim1, dim2)
+    extent = input.size(-1) + abs(offset)
+    shape = list(input.array.shape[:-1])
     for axis in sorted((a, b)):
         shape.insert(axis, extent)
-    return embed(x, tuple(shape), _diagonal_of(tuple(shape), offset, a, b))
+    return embed(input, tuple(shape), _diagonal_of(tuple(shape), offset, a, b))
 
 
-def diag(x: Tensor, diagonal: int = 0) -> Tensor:
+def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The diagonal of a matrix, as a copy, or a matrix with a vector on its diagonal."""
-    if x.ndim not in (1, 2):
-        raise RuntimeError(f"diag: expected a vector or a matrix, got a tensor of {x.ndim} dimensions")
-    return diag_embed(x, diagonal) if x.ndim == 1 else x.diagonal(diagonal).clone()
+    if input.ndim not in (1, 2):
+        raise RuntimeError(f"diag: expected a vector or a matrix, got a tensor of {input.ndim} dimensions")
+    return into(out, "diag", diag_embed(input, diagonal) if input.ndim == 1 else input.diagonal(diagonal).clone())
 
 
-def diagflat(x: Tensor, offset: int = 0) -> Tensor:
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """A matrix with the flattened tensor on a diagonal."""
-    return diag_embed(reshape(x, x.numel()), offset)
+    return diag_embed(reshape(input, input.numel()), offset)
 
 
-def trace(x: Tensor) -> Tensor:
+def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's main diagonal; integers add up in int64."""
-    if x.ndim != 2:
-        raise RuntimeError(f"trace: expected a matrix, got a tensor of {x.ndim} dimensions")
-    return diagonal(x).sum()
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, got a tensor of {input.ndim} dimensions")
+    return diagonal(input).sum()
 
 
 def _two_axes(name: str, ndim: int, dim1: int, dim2: int) -> tuple[int, int]:
@@ -136,12 +140,12 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return _view(x, array, lambda dy: spread(movedim(dy, (axis, -1), (0, 1)), shape, (axis,), keys))
 
 
-def as_strided(x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
-    """The memory behind x through any shape, strides and offset, counted in elements.
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+    """The memory behind input through any shape, strides and offset, counted in elements.
 
-    An element in it several times gets the sum of the gradients; memory that x does not show gets none.
+    An element in it several times gets the sum of the gradients; memory that input does not show gets none.
     """
-    a, shape, strides = x.array, shape_of((size,)), shape_of((stride,))
+    a, shape, strides = input.array, shape_of((size,)), shape_of((stride,))
     offset = a.offset if storage_offset is None else int(storage_offset)
     if len(shape) != len(strides) or min(shape + strides, default=0) < 0 or offset < 0:
         raise RuntimeError(f"as_strided: invalid sizes {list(shape)}, strides {list(strides)} or offset {offset}")
@@ -151,7 +155,7 @@ def as_strided(x: Tensor, size: Sequence[int], stride: Sequence[int], storage_of
             f"as_strided: sizes {list(shape)}, strides {list(strides)} and offset {offset} need memory of {reach} "
             f"elements, but that of the tensor of shape {list(a.shape)} holds {held}"
         )
-    return _view(x, a.view(shape, strides, offset), _transpose_of_as_strided(a, shape, strides, offset))
+    return _view(input, a.view(shape, strides, offset), _transpose_of_as_strided(a, shape, strides, offset))
 
 
 def _transpose_of_as_strided(a: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
@@ -198,60 +202,62 @@ def _splittable(name: str, x: Tensor, dim: int) -> tuple[int, int]:
     return x.axis(dim), x.size(dim)
 
 
-def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of an axis in pieces of one size, the last one smaller, or of the listed sizes."""
-    axis, extent = _splittable("split", x, dim)
+    axis, extent = _splittable("split", tensor, dim)
     if isinstance(split_size_or_sections, list | tuple):
         sizes = shape_of((split_size_or_sections,))
         if sum(sizes) != extent or min(sizes, default=0) < 0:
             raise RuntimeError(f"split: sizes {list(sizes)} do not add up to {extent}, the extent of dimension {axis}")
-        return _pieces(x, axis, sizes)
+        return _pieces(tensor, axis, sizes)
     size = int(split_size_or_sections)
     if size < 0 or (size == 0 and extent):
         raise RuntimeError(f"split: the size of a piece must be greater than 0, got {size} for an extent of {extent}")
-    return _pieces(x, axis, [min(size, extent - i) for i in range(0, extent, size or 1)] or [0])
+    return _pieces(tensor, axis, [min(size, extent - i) for i in range(0, extent, size or 1)] or [0])
 
 
-def split_with_sizes(x: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of an axis in pieces of the listed sizes."""
-    return split(x, tuple(split_sizes), dim)
+    return split(input, tuple(split_sizes), dim)
 
 
-def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+@numpy_names
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of an axis in at most `chunks` equal pieces, the last one smaller."""
-    _, extent = _splittable("chunk", x, dim)
+    _, extent = _splittable("chunk", input, dim)
     if chunks < 1:
         raise RuntimeError(f"chunk: expected at least 1 chunk, got {chunks}")
-    return split(x, -(-extent // chunks), dim) if extent else tuple(narrow(x, dim, 0, 0) for _ in range(chunks))
+    return split(input, -(-extent // chunks), dim) if extent else tuple(narrow(input, dim, 0, 0) for _ in range(chunks))
 
 
-def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+@numpy_names
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of an axis: so many as equal as can be, larger ones first, or cut at the listed positions."""
-    axis, extent = _splittable("tensor_split", x, dim)
+    axis, extent = _splittable("tensor_split", input, dim)
     cuts = indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections
     if isinstance(cuts, int):
         if cuts < 1:
             raise RuntimeError(f"tensor_split: expected at least 1 section, got {cuts}")
-        return _pieces(x, axis, [extent // cuts + (i < extent % cuts) for i in range(cuts)])
+        return _pieces(input, axis, [extent // cuts + (i < extent % cuts) for i in range(cuts)])
     edges = [0, *(slice(None, c).indices(extent)[1] for c in cuts)]
     stops = [*edges[1:], extent]
-    return tuple(narrow(x, axis, a, max(b - a, 0)) for a, b in zip(edges, stops, strict=True))
+    return tuple(narrow(input, axis, a, max(b - a, 0)) for a, b in zip(edges, stops, strict=True))
 
 
-def hsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along the second axis, or the only one."""
-    _splittable("hsplit", x, 0)
-    return _evenly("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1)
+    _splittable("hsplit", input, 0)
+    return _evenly("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1)
 
 
-def vsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along the first of at least two axes."""
-    return _evenly("vsplit", x, indices_or_sections, 0, 2)
+    return _evenly("vsplit", input, indices_or_sections, 0, 2)
 
 
-def dsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along the third axis."""
-    return _evenly("dsplit", x, indices_or_sections, 2, 3)
+    return _evenly("dsplit", input, indices_or_sections, 2, 3)
 
 
 def _evenly(name: str, x: Tensor, indices_or_sections: Any, axis: int, least: int = 1) -> tuple[Tensor, ...]:
@@ -263,8 +269,9 @@ def _evenly(name: str, x: Tensor, indices_or_sections: Any, axis: int, least: in
     return tensor_split(x, sections, axis)
 
 
-def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+@numpy_names
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The sub-tensors along an axis."""
-    if not x.ndim:
+    if not input.ndim:
         raise IndexError("unbind: a tensor of no dimensions has none to take apart")
-    return tuple(select(x, dim, i) for i in range(x.size(dim)))
+    return tuple(select(input, dim, i) for i in range(input.size(dim)))

@@ -6,6 +6,8 @@ from typing import Any
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops import elementwise as ew
+from tritongrad.ops.numpy_names import numpy_names
+from tritongrad.ops.operands import into
 from tritongrad.ops.reduce import sum
 from tritongrad.ops.views import reshape, transpose
 from tritongrad.precision import raised
@@ -14,16 +16,18 @@ from tritongrad_kernels import elementwise, softmax as kernel
 from tritongrad_kernels.dtypes import dtype
 
 
+@numpy_names
 @raised
-def softmax(x: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:
-    """exp(x) over its sum along `dim`."""
-    return _over_rows("softmax", _softmax_rows, x, dim, dtype)
+def softmax(input: Tensor, dim: int, dtype: dtype | None = None, *, out: Tensor | None = None) -> Tensor:
+    """exp(input) over its sum along `dim`."""
+    return into(out, "softmax", _over_rows("softmax", _softmax_rows, input, dim, dtype))
 
 
+@numpy_names
 @raised
-def log_softmax(x: Tensor, dim: int, dtype: dtype | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int, dtype: dtype | None = None, *, out: Tensor | None = None) -> Tensor:
     """The logarithm of `softmax`, accurate where that underflows."""
-    return _over_rows("log_softmax", _log_softmax_rows, x, dim, dtype)
+    return into(out, "log_softmax", _over_rows("log_softmax", _log_softmax_rows, input, dim, dtype))
 
 
 def _over_rows(name: str, function: Any, x: Tensor, dim: int, kind: dtype | None) -> Tensor:

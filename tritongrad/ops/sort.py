@@ -12,6 +12,7 @@ from tritongrad.ops.along import take_along, without
 from tritongrad.ops.comparison import logical_and, logical_not, ne
 from tritongrad.ops.gather import gather
 from tritongrad.ops.joining import cat
+from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into, refuse, require_tensor, result_type
 from tritongrad.ops.reduce import any, require_choice
 from tritongrad.ops.scan import cumsum
@@ -25,6 +26,7 @@ def _order(input: Tensor, axis: int, descending: bool) -> Tensor:
     return Tensor(kernel.argsort(input.array, axis, descending))
 
 
+@numpy_names
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, out: Any = None
 ) -> return_types.sort:
@@ -40,6 +42,7 @@ def _pair(kind: Any, name: str, values: Tensor, indices: Tensor, out: Any) -> An
     return kind(values, indices)
 
 
+@numpy_names
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that sort along `dim`. Always stable."""
     return _order(input, input.axis(dim), descending)
@@ -50,6 +53,7 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, "msort", sort(input, 0)[0])
 
 
+@numpy_names
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None
 ) -> return_types.topk:
@@ -77,6 +81,7 @@ def picked(kind: Any, name: str, x: Tensor, order: Tensor, position: int | Tenso
     return kind(without(take_along(x, index, axis), axis, keepdim), without(index, axis, keepdim))
 
 
+@numpy_names
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> return_types.kthvalue:
     """(values, indices) of the k-th smallest along `dim`, counted from 1."""
     axis = input.axis(dim)
@@ -146,7 +151,9 @@ def bucketize(
     return _search("bucketize", boundaries, _as_value(input, boundaries), right, out_int32, out)
 
 
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False, out: Tensor | None = None
+) -> Tensor:
     """Where elements are among `test_elements`; one of both may be a number. NaN is never."""
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise RuntimeError("isin: expected at least one tensor")
@@ -157,7 +164,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     keys = kernel.ordered(x.array)
     after, before = (Tensor(kernel.search(edges, keys, right)) for right in (True, False))
     found = logical_and(after != before, x == x)
-    return logical_not(found) if invert else found
+    return into(out, "isin", logical_not(found) if invert else found)
 
 
 # ------------------------------------------------------------------------------------------------------------- distinct

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tritongrad.ops import return_types
@@ -12,7 +13,9 @@ from tritongrad.ops.arithmetic import floor, round, square
 from tritongrad.ops.comparison import clamp, isnan, logical_and, where
 from tritongrad.ops.gather import gather, index_add
 from tritongrad.ops.linalg import matmul
-from tritongrad.ops.operands import refuse
+from tritongrad.ops.numpy_names import numpy_names
+from tritongrad.ops.operands import into, refuse
+from tritongrad.ops.placement import into_each
 from tritongrad.ops.reduce import Dim, amax, amin, argmax, axes_of, count_over, mean, require_choice, sum
 from tritongrad.ops.scan import cummax
 from tritongrad.ops.slicing import diagonal, narrow
@@ -34,37 +37,56 @@ def _is_half(input: Tensor) -> bool:
     return dtypes.compute(input.dtype) is not input.dtype
 
 
+@numpy_names
 def var(
-    input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Dim = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The variance over `dim`: squared deviations from the mean, summed, over n - correction (default 1)."""
     _require_floating("std and var", input)
     if isinstance(dim, bool):  # var(unbiased)
         dim, unbiased = None, dim
     if _is_half(input):  # whose squares do not fit
-        return var(input.to(dtypes.float32), dim, unbiased, keepdim, correction=correction).to(input.dtype)
+        return into(
+            out, "var", var(input.to(dtypes.float32), dim, unbiased, keepdim, correction=correction).to(input.dtype)
+        )
     axes = axes_of(input, dim)
     correction = (1 if unbiased else 0) if correction is None else correction
     deviation = input - mean(input, axes or None, keepdim=True)
     freedom = count_over(input, axes) - correction
-    return sum(square(deviation), axes or None, keepdim) / (freedom if freedom > 0 else 0.0)
+    return into(out, "var", sum(square(deviation), axes or None, keepdim) / (freedom if freedom > 0 else 0.0))
 
 
+@numpy_names
 def std(
-    input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Dim = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The square root of `var`; its gradient at 0 is 0."""
     _require_floating("std and var", input)
     if _is_half(input):
-        return std(input.to(dtypes.float32), dim, unbiased, keepdim, correction=correction).to(input.dtype)
+        return into(
+            out, "std", std(input.to(dtypes.float32), dim, unbiased, keepdim, correction=correction).to(input.dtype)
+        )
     v = var(input, dim, unbiased, keepdim, correction=correction)
-    return record(sqrt(v.detach()).array, (v, lambda dy, y: where(y == 0, 0.0, dy / (2 * y))))
+    return into(out, "std", record(sqrt(v.detach()).array, (v, lambda dy, y: where(y == 0, 0.0, dy / (2 * y)))))
 
 
 def _mean_beside(input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     return mean(input, None if isinstance(dim, bool) else dim, keepdim)
 
 
+@numpy_names
 def var_mean(
     input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -72,6 +94,7 @@ def var_mean(
     return var(input, dim, unbiased, keepdim, correction=correction), _mean_beside(input, dim, keepdim)
 
 
+@numpy_names
 def std_mean(
     input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -139,49 +162,72 @@ def _median(name: str, kind: Any, input: Tensor, dim: Any, keepdim: bool, skip: 
     return picked(kind, name, input, order, position, axis, keepdim)
 
 
-def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+@numpy_names
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Sequence[Tensor] | None = None) -> Any:
     """The lower median of all elements, or (values, indices) along `dim`; NaN if there is one."""
-    return _median("median", return_types.median, input, dim, keepdim, False)
+    return into_each(out, "median", _median("median", return_types.median, input, dim, keepdim, False))
 
 
-def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+@numpy_names
+def nanmedian(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Sequence[Tensor] | None = None
+) -> Any:
     """`median` of what is not NaN."""
-    return _median("nanmedian", return_types.nanmedian, input, dim, keepdim, True)
+    return into_each(out, "nanmedian", _median("nanmedian", return_types.nanmedian, input, dim, keepdim, True))
 
 
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mode:
+@numpy_names
+def mode(
+    input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Sequence[Tensor] | None = None
+) -> return_types.mode:
     """(values, indices) of the most frequent along `dim`, the smallest of those, at its last index."""
     axis = input.axis(dim)
     require_choice("mode", input, axis)
     values, order = sort(input.detach(), axis)
     if not input.ndim:
-        return picked(return_types.mode, "mode", input, order, 0, axis, keepdim)
+        return into_each(out, "mode", picked(return_types.mode, "mode", input, order, 0, axis, keepdim))
     n = input.size(axis)
     place = reshape(Tensor(elementwise.iota(n, input.device)), [-1 if a == axis else 1 for a in range(input.ndim)])
     before = take_along(values, expand(clamp(place - 1, min=0), values.shape), axis) if n > 1 else values
     start = where((values != before) & (place > 0), expand(place, values.shape), 0)
     length = place - cummax(start, axis)[0]
-    return picked(return_types.mode, "mode", input, order, argmax(length, axis, keepdim=True), axis, keepdim)
+    return into_each(
+        out, "mode", picked(return_types.mode, "mode", input, order, argmax(length, axis, keepdim=True), axis, keepdim)
+    )
 
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
+@numpy_names
 def quantile(
-    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    out: Tensor | None = None,
 ) -> Tensor:
     """The values below which a share q of the elements along `dim` (or of all) lies, between neighbours interpolated.
 
     A list of q, as a tensor, becomes the first axis of the result. NaN where there is one.
     """
-    return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
+    return into(out, "quantile", _quantile("quantile", input, q, dim, keepdim, interpolation, False))
 
 
+@numpy_names
 def nanquantile(
-    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    out: Tensor | None = None,
 ) -> Tensor:
     """`quantile` of what is not NaN."""
-    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
+    return into(out, "nanquantile", _quantile("nanquantile", input, q, dim, keepdim, interpolation, True))
 
 
 def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, skip: bool) -> Tensor:
@@ -256,7 +302,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return index_add(bins, 0, input.to(dtypes.int64), ones)
 
 
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """How many elements lie in each of `bins` equal parts of [min, max], or, both being 0, of their own range."""
     refuse("histc", input.dtype, "bi")
     if bins <= 0:
@@ -276,4 +322,4 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     place = where(inside, place, bins).to(dtypes.int64)
     counts = Tensor(elementwise.full((bins + 1,), 0, dtypes.int64, x.device))
     ones = Tensor(elementwise.full(x.array.shape, 1, dtypes.int64, x.device))
-    return narrow(index_add(counts, 0, place, ones), 0, 0, bins).to(input.dtype)
+    return into(out, "histc", narrow(index_add(counts, 0, place, ones), 0, 0, bins).to(input.dtype))

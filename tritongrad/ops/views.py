@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tritongrad.aliasing import View
+from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.tensor import Size, Tensor, record
 from tritongrad_kernels import dtypes, elementwise, reduce
 from tritongrad_kernels.array import Array
@@ -40,11 +41,11 @@ def _resolve(x: Tensor, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     return shape
 
 
-def reshape(x: Tensor, *sizes: Any, shape: Sequence[int] | None = None) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Sequence[int] | None = None) -> Tensor:
     """The elements in the same order under another shape; one extent may be -1. A view where memory allows."""
-    new = _resolve(x, shape_of(sizes if shape is None else (tuple(shape),)), "reshape")
-    old = x.array.shape
-    return _view(x, elementwise.reshape(x.array, new), lambda dy: reshape(dy, old))
+    new = _resolve(input, shape_of(sizes if shape is None else (tuple(shape),)), "reshape")
+    old = input.array.shape
+    return _view(input, elementwise.reshape(input.array, new), lambda dy: reshape(dy, old))
 
 
 def view(x: Tensor, *sizes: Any, size: Sequence[int] | None = None, dtype: dtypes.dtype | None = None) -> Tensor:
@@ -87,55 +88,60 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
     return reshape(x, other.shape)
 
 
-def ravel(x: Tensor) -> Tensor:
-    """x as one axis."""
-    return reshape(x, -1) if x.numel() else reshape(x, 0)
+def ravel(input: Tensor) -> Tensor:
+    """input as one axis."""
+    return reshape(input, -1) if input.numel() else reshape(input, 0)
 
 
-def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes start_dim to end_dim joined into one."""
-    start, end = x.axis(start_dim), x.axis(end_dim)
-    if x.ndim == 0:
-        return reshape(x, 1)
+    start, end = input.axis(start_dim), input.axis(end_dim)
+    if input.ndim == 0:
+        return reshape(input, 1)
     if start > end:
         raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
-    shape = x.array.shape
-    return reshape(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+    shape = input.array.shape
+    return reshape(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
-def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+@numpy_names
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One axis taken apart into several of `sizes`, one of which may be -1."""
-    axis, shape, wanted = x.axis(dim), x.array.shape, shape_of((sizes,))
-    known, extent = math.prod(n for n in wanted if n != -1), x.size(dim) if x.ndim else 1
+    axis, shape, wanted = input.axis(dim), input.array.shape, shape_of((sizes,))
+    known, extent = math.prod(n for n in wanted if n != -1), input.size(dim) if input.ndim else 1
     fits = extent % known == 0 if wanted.count(-1) == 1 and known else known == extent and -1 not in wanted
-    if not wanted or not x.ndim or not fits:
+    if not wanted or not input.ndim or not fits:
         raise RuntimeError(
             f"unflatten: sizes {list(wanted)} don't multiply up to {extent}, the size of dimension {axis} of "
             f"{list(shape)}"
         )
     parts = tuple(extent // known if n == -1 else n for n in wanted)
-    return reshape(x, (*shape[:axis], *parts, *shape[axis + 1 :]))
+    return reshape(input, (*shape[:axis], *parts, *shape[axis + 1 :]))
 
 
-def squeeze(x: Tensor, dim: Any = None) -> Tensor:
+@numpy_names
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without its axes of extent 1, or without those of `dim` that have it."""
-    axes = range(x.ndim) if dim is None else [x.axis(d) for d in (dim if isinstance(dim, list | tuple) else [dim])]
+    axes = (
+        range(input.ndim) if dim is None else [input.axis(d) for d in (dim if isinstance(dim, list | tuple) else [dim])]
+    )
     if len(set(axes)) != len(axes):
-        raise RuntimeError(f"squeeze: {dim} names a dimension of {list(x.shape)} more than once")
-    array, shape = x.array, x.array.shape
-    for a in sorted((a for a in axes if x.ndim and shape[a] == 1), reverse=True):
+        raise RuntimeError(f"squeeze: {dim} names a dimension of {list(input.shape)} more than once")
+    array, shape = input.array, input.array.shape
+    for a in sorted((a for a in axes if input.ndim and shape[a] == 1), reverse=True):
         array = array.squeeze(a)
-    return _view(x, array, lambda dy: reshape(dy, shape))
+    return _view(input, array, lambda dy: reshape(dy, shape))
 
 
-def unsqueeze(x: Tensor, dim: int) -> Tensor:
+@numpy_names
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With an axis of extent 1 put in at `dim`."""
-    if not -x.ndim - 1 <= dim <= x.ndim:
+    if not -input.ndim - 1 <= dim <= input.ndim:
         raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-x.ndim - 1}, {x.ndim}], but got {dim})"
+            f"Dimension out of range (expected to be in range of [{-input.ndim - 1}, {input.ndim}], but got {dim})"
         )
-    axis = dim % (x.ndim + 1)
-    return _view(x, x.array.unsqueeze(axis), lambda dy: squeeze(dy, axis))
+    axis = dim % (input.ndim + 1)
+    return _view(input, input.array.unsqueeze(axis), lambda dy: squeeze(dy, axis))
 
 
 def atleast_1d(*tensors: Any) -> Any:
@@ -162,68 +168,68 @@ def _each(tensors: tuple, function: Any) -> Any:
 # -------------------------------------------------------------------------------------------------------- order of axes
 
 
-def permute(x: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Tensor:
+def permute(input: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Tensor:
     """Axes in another order."""
     wanted = shape_of(order if dims is None else (tuple(dims),))
-    axes = tuple(x.axis(d) for d in wanted)
-    if sorted(axes) != list(range(x.ndim)):
-        raise RuntimeError(f"permute: {list(wanted)} is not an order of the {x.ndim} axes of {list(x.shape)}")
-    back = tuple(axes.index(a) for a in range(x.ndim))
-    return _view(x, x.array.permute(axes), lambda dy: permute(dy, back))
+    axes = tuple(input.axis(d) for d in wanted)
+    if sorted(axes) != list(range(input.ndim)):
+        raise RuntimeError(f"permute: {list(wanted)} is not an order of the {input.ndim} axes of {list(input.shape)}")
+    back = tuple(axes.index(a) for a in range(input.ndim))
+    return _view(input, input.array.permute(axes), lambda dy: permute(dy, back))
 
 
-def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes swapped."""
-    axes = list(range(x.ndim))
-    a, b = x.axis(dim0), x.axis(dim1)
-    if x.ndim:
+    axes = list(range(input.ndim))
+    a, b = input.axis(dim0), input.axis(dim1)
+    if input.ndim:
         axes[a], axes[b] = axes[b], axes[a]
-    return permute(x, axes)
+    return permute(input, axes)
 
 
-def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     """Two axes swapped: `transpose` by the name numpy gives it."""
-    return transpose(x, axis0, axis1)
+    return transpose(input, axis0, axis1)
 
 
-def swapdims(x: Tensor, dim0: int, dim1: int) -> Tensor:
+def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes swapped: `transpose` by another name."""
-    return transpose(x, dim0, dim1)
+    return transpose(input, dim0, dim1)
 
 
-def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Axes `source` moved to the positions `destination`, the others keeping their order; numbers or lists of them."""
     if isinstance(source, int) != isinstance(destination, int):
         raise TypeError(f"movedim: expected two numbers or two lists of them, got {source} and {destination}")
     sources, targets = shape_of((source,)), shape_of((destination,))
-    old, new = [x.axis(d) for d in sources], [x.axis(d) for d in targets]
+    old, new = [input.axis(d) for d in sources], [input.axis(d) for d in targets]
     if len(old) != len(new) or len(set(old)) != len(old) or len(set(new)) != len(new):
         raise RuntimeError(
             f"movedim: source {list(sources)} and destination {list(targets)} must name as many dimensions, none twice"
         )
-    axes = [a for a in range(x.ndim) if a not in old]
+    axes = [a for a in range(input.ndim) if a not in old]
     for target, axis in sorted(zip(new, old, strict=True)):
         axes.insert(target, axis)
-    return permute(x, axes[: x.ndim])
+    return permute(input, axes[: input.ndim])
 
 
-def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
+def moveaxis(input: Tensor, source: Any, destination: Any) -> Tensor:
     """`movedim` by the name numpy gives it."""
-    return movedim(x, source, destination)
+    return movedim(input, source, destination)
 
 
-def t(x: Tensor) -> Tensor:
+def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; a vector or number as it is."""
-    if x.ndim > 2:
-        raise RuntimeError(f"t: expected a tensor of at most 2 dimensions, got shape {list(x.shape)}")
-    return transpose(x, 0, 1) if x.ndim == 2 else x
+    if input.ndim > 2:
+        raise RuntimeError(f"t: expected a tensor of at most 2 dimensions, got shape {list(input.shape)}")
+    return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
-def adjoint(x: Tensor) -> Tensor:
+def adjoint(input: Tensor) -> Tensor:
     """The last two axes swapped: what `mT` and `mH` are."""
-    if x.ndim == 1:
+    if input.ndim == 1:
         raise RuntimeError("adjoint: expected a matrix or a batch of them, got a tensor of 1 dimension")
-    return transpose(x, -2, -1) if x.ndim else x
+    return transpose(input, -2, -1) if input.ndim else input
 
 
 # --------------------------------------------------------------------------------------------------------- broadcasting
@@ -248,9 +254,9 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
     return expand(x, other.shape)
 
 
-def broadcast_to(x: Tensor, size: Any) -> Tensor:
-    """x broadcast to `size`."""
-    return expand(x, tuple(size))
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
+    """input broadcast to `size`."""
+    return expand(input, tuple(size))
 
 
 def broadcast_shapes(*shapes: Any) -> Size:
