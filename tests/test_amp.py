@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -182,7 +182,7 @@ def test_the_older_names() -> None:
 class Product(tg.autograd.Function):
     """A product whose gradient is computed under the autocast of its forward."""
 
-    seen: list[Any] = []
+    seen: ClassVar[list[Any]] = []
 
     @staticmethod
     @tg.amp.custom_fwd(device_type="cpu")

@@ -28,7 +28,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.plan", "tritongrad.roofline"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils"},
     {"tritongrad.amp"},
-    {"tritongrad.models", "tritongrad.cuda"},
+    {"tritongrad.models", "tritongrad.cuda", "tritongrad.compilation"},
     {"tritongrad.precompile", "tritongrad.training"},
     {"tritongrad.cli"},
     {"tritongrad"},

@@ -18,6 +18,7 @@ from tritongrad.autograd import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+from tritongrad.compilation import compile as compile
 from tritongrad.io import load as load, save as save
 from tritongrad.ops import return_types as return_types
 from tritongrad.ops.activation import (
