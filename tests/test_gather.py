@@ -181,28 +181,6 @@ def test_of_values_that_overwrite_each_other_the_last_stays(tiles: str) -> None:
     assert tg.zeros(5).double().put_(i, v).tolist() == want.tolist()
 
 
-def test_embedding(tiles: str) -> None:
-    weight, words = randn(7, 3), RNG.integers(0, 7, (3, 5))
-    f, g = F.embedding, torch.nn.functional.embedding
-    check(lambda w, i: f(i, w), lambda w, i: g(i, w), weight, words, second=True, terms=10)
-    check(lambda w, i: f(i, w), lambda w, i: g(i, w), weight, words, dtype="bfloat16", terms=10)
-    for row in (3, -1):
-        check(lambda w, i, r=row: f(i, w, r), lambda w, i, r=row: g(i, w, r), weight, words, second=True, terms=10)
-    check(lambda w, i: f(i[0, 0], w), lambda w, i: g(i[0, 0], w), weight, words)
-    assert f(tg.zeros(0, 2).long(), tg.tensor(weight)).shape == (0, 2, 3)
-
-
-def test_one_hot() -> None:
-    for values in ([1, 0, 3], [[2], [2]], 4):
-        for classes in (-1, 6):
-            got, want = (
-                F.one_hot(tg.tensor(values), classes),
-                torch.nn.functional.one_hot(torch.tensor(values), classes),
-            )
-            assert got.tolist() == want.tolist() and got.dtype is tg.int64
-    assert F.one_hot(tg.zeros(0).long(), 3).shape == (0, 3)
-
-
 I = tg.tensor([1])
 ERRORS: list[tuple[Callable, type[Exception], str]] = [
     (lambda x: x.gather(0, I), RuntimeError, r"gather: the index must have as many dimensions .* \[1\] for \[3, 5\]"),

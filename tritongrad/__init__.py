@@ -343,6 +343,7 @@ from tritongrad.ops.scan import (
     trapezoid as trapezoid,
     trapz as trapz,
 )
+from tritongrad.ops.scatter_reduce import index_reduce as index_reduce, scatter_reduce as scatter_reduce
 from tritongrad.ops.slicing import (
     as_strided as as_strided,
     chunk as chunk,

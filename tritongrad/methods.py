@@ -269,6 +269,8 @@ class Attached:
     index_fill_: Method
     index_put: Method
     index_put_: Method
+    index_reduce: Method
+    index_reduce_: Method
     index_select: Method
     inner: Method
     int: Method
@@ -411,6 +413,8 @@ class Attached:
     scatter_: Method
     scatter_add: Method
     scatter_add_: Method
+    scatter_reduce: Method
+    scatter_reduce_: Method
     select: Method
     set_: Method
     sgn: Method

@@ -31,7 +31,7 @@ from tritongrad.ops.activation import (
     threshold_ as threshold_,
 )
 from tritongrad.ops.conv import conv2d as conv2d
-from tritongrad.ops.gather import embedding as embedding, one_hot as one_hot
+from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
 from tritongrad.ops.linalg import bilinear as bilinear, linear as linear
 from tritongrad.ops.loss import cross_entropy as cross_entropy, mse_loss as mse_loss, nll_loss as nll_loss
 from tritongrad.ops.norm import batch_norm as batch_norm

@@ -25,6 +25,7 @@ from tritongrad.ops import (
     old_linalg,
     reduce,
     scan,
+    scatter_reduce,
     slicing,
     softmax as softmax_ops,
     sort,
@@ -155,6 +156,9 @@ _METHODS = [
     *(getattr(inplace_views, name) for name in (
         "as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_",
         "unsqueeze_",
+    )),
+    *(getattr(scatter_reduce, name) for name in (
+        "index_reduce", "index_reduce_", "scatter_reduce", "scatter_reduce_",
     )),
     *(getattr(slicing, name) for name in (
         "as_strided", "chunk", "diag", "diag_embed", "diagonal", "dsplit", "hsplit", "narrow", "select", "split",

@@ -14,11 +14,11 @@ from tritongrad.ops.layout import to_same_device
 from tritongrad.ops.masking import masked_fill, masked_fill_
 from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
-from tritongrad.ops.rows import add, pick, put, spread, write
-from tritongrad.ops.slicing import erase, narrow
-from tritongrad.ops.views import expand, movedim, ravel, reshape, unsqueeze
+from tritongrad.ops.rows import add, pick, put, write
+from tritongrad.ops.slicing import narrow
+from tritongrad.ops.views import expand, movedim, ravel, reshape
 from tritongrad.precision import widest
-from tritongrad.tensor import Tensor, record
+from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes, elementwise, formulas, gather as kernel, index as indices
 from tritongrad_kernels.array import contiguous_strides
 from tritongrad_kernels.gather import Keys
@@ -28,7 +28,7 @@ _INDEX = (dtypes.int64, dtypes.int32)
 # -------------------------------------------------------------------------------------- one position for each element
 
 
-def _require_index(name: str, index: Tensor) -> None:
+def require_index(name: str, index: Tensor) -> None:
     if not isinstance(index, Tensor) or index.dtype not in _INDEX:
         found = index.dtype.name if isinstance(index, Tensor) else type(index).__name__
         raise RuntimeError(f"{name}: expected an int64 or int32 tensor as index, got {found}")
@@ -38,9 +38,9 @@ def _out_of_bounds(axis: int, extent: int, kind: type[Exception] = RuntimeError)
     return lambda i: kind(f"index {i} is out of bounds for dimension {axis} with size {extent}")
 
 
-def _along(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Keys]:
+def keys_along(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Keys]:
     """x with at least one axis, and, as flat positions in it, [.., index[.., i, ..], ..] for every element."""
-    _require_index(name, index)
+    require_index(name, index)
     axis = x.axis(dim)
     x, index = (t if t.ndim else reshape(t, 1) for t in (x, to_same_device(index, x)))
     if x.ndim != index.ndim and index.numel():
@@ -70,7 +70,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
 
     The index has as many dimensions as input and, apart from `dim`, is nowhere longer.
     """
-    whole, keys = _along("gather", input, dim, index)
+    whole, keys = keys_along("gather", input, dim, index)
     return into(out, "gather", reshape(pick(whole, tuple(range(whole.ndim)), keys), index.shape))
 
 
@@ -80,7 +80,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
 
     Without `dim`, of the flattened tensor by the flattened index.
     """
-    _require_index("take_along_dim", indices)
+    require_index("take_along_dim", indices)
     if dim is None:
         return into(out, "take_along_dim", gather(ravel(input), 0, ravel(indices)))
     if input.ndim != indices.ndim:
@@ -145,13 +145,13 @@ def scatter_add_(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def _scattered(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None, inplace: bool) -> Tensor:
     if reduce not in (None, "add", "multiply"):
         raise RuntimeError(f"{name}: reduce must be 'add' or 'multiply', got {reduce!r}")
-    whole, keys = _along(name, x, dim, index)
-    axes, values = tuple(range(whole.ndim)), _source(name, x, keys, src)
+    whole, keys = keys_along(name, x, dim, index)
+    axes, values = tuple(range(whole.ndim)), source_for(name, x, keys, src)
     result = {None: put, "add": add, "multiply": _multiply}[reduce](whole, axes, keys, values, inplace)
     return x if inplace else reshape(result, x.shape)
 
 
-def _source(name: str, x: Tensor, keys: Keys, src: Any) -> Tensor:
+def source_for(name: str, x: Tensor, keys: Keys, src: Any) -> Tensor:
     """A number everywhere, or as much of a tensor as there are keys."""
     shape = keys.array.shape
     if not isinstance(src, Tensor):
@@ -159,9 +159,9 @@ def _source(name: str, x: Tensor, keys: Keys, src: Any) -> Tensor:
     if src.dtype is not x.dtype:
         raise RuntimeError(f"{name}: expected a source of dtype {x.dtype.name}, as the tensor, got {src.dtype.name}")
     values = src if src.ndim else reshape(src, 1)
-    if 0 in shape:
-        return Tensor(elementwise.full(shape, 0, x.dtype, x.device))
     if values.ndim != len(shape) or any(n > m for n, m in zip(shape, values.shape, strict=True)):
+        if 0 in shape:
+            return Tensor(elementwise.full(shape, 0, x.dtype, x.device))
         raise RuntimeError(f"{name}: the index {list(shape)} exceeds the source {list(src.shape)}")
     for axis, extent in enumerate(shape):
         values = narrow(values, axis, 0, extent)
@@ -187,7 +187,7 @@ def _multiply(x: Tensor, axes: Sequence[int], keys: Keys, v: Tensor, inplace: bo
 
 def _rows(name: str, x: Tensor, dim: int, index: Tensor, kind: type[Exception], negative: bool = False) -> tuple:
     """x with at least one axis, the axis, and the keys of a vector of positions along it."""
-    _require_index(name, index)
+    require_index(name, index)
     if index.ndim > 1:
         raise IndexError(f"{name}: the index must be a vector, got shape {list(index.shape)}")
     axis = x.axis(dim)
@@ -220,7 +220,7 @@ def _inner(x: Tensor, axis: int) -> Tensor:
     return movedim(x, 0, axis) if axis else x
 
 
-def _slices(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, kind: type[Exception]) -> tuple:
+def slices_for(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, kind: type[Exception]) -> tuple:
     """What an operation that puts slices needs: x, its axis, keys, and the source with the axis in front."""
     if source.dtype is not x.dtype:
         raise RuntimeError(f"{name}: expected a source of dtype {x.dtype.name}, as the tensor, got {source.dtype.name}")
@@ -233,7 +233,7 @@ def _slices(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, kind:
 
 
 def _index_add(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: float, inplace: bool) -> Tensor:
-    whole, axis, keys, values = _slices(name, x, dim, index, source, RuntimeError)
+    whole, axis, keys, values = slices_for(name, x, dim, index, source, RuntimeError)
     result = add(whole, (axis,), keys, values if alpha == 1 else values * alpha, inplace)
     return x if inplace else reshape(result, x.shape)
 
@@ -253,7 +253,7 @@ def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: flo
 
 
 def _index_copy(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, inplace: bool) -> Tensor:
-    whole, axis, keys, values = _slices(name, x, dim, index, source, IndexError)
+    whole, axis, keys, values = slices_for(name, x, dim, index, source, IndexError)
     result = put(whole, (axis,), keys, values, inplace)
     return x if inplace else reshape(result, x.shape)
 
@@ -317,62 +317,3 @@ def put_(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> 
     return (add if accumulate else put)(
         x, tuple(range(x.ndim)), _flat("put_", x, index), reshape(source, index.shape), True
     )
-
-
-# ----------------------------------------------------------------------------------------------------------- embedding
-
-
-def embedding(
-    input: Tensor,
-    weight: Tensor,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Tensor:
-    """The rows of `weight` [n, size] that `input`, of any shape, names: [*input, size].
-
-    Row `padding_idx` gets no gradient.
-    """
-    if max_norm is not None or scale_grad_by_freq or sparse:
-        raise NotImplementedError("embedding: max_norm, scale_grad_by_freq and sparse are not offered")
-    _require_index("embedding", input)
-    if weight.ndim != 2:
-        raise RuntimeError(f"embedding: the weight must be a matrix, got shape {list(weight.shape)}")
-    shape, rows = weight.array.shape, weight.size(0)
-    if padding_idx is not None and not -rows <= padding_idx < rows:
-        raise AssertionError(f"embedding: padding_idx {padding_idx} must be within the {rows} rows of the weight")
-
-    def error(i: int) -> Exception:
-        return IndexError(f"embedding: index {i} is out of range for a weight of {rows} rows")
-
-    positions = indices.positions(to_same_device(input, weight).array, rows, error, negative=False)
-    keys = Keys(positions, max(rows, 1))
-    return record(
-        kernel.take(weight.array, (0,), keys),
-        (weight, lambda dy: _without_row(spread(dy, shape, (0,), keys), padding_idx)),
-    )
-
-
-def _without_row(x: Tensor, row: int | None) -> Tensor:
-    return x if row is None else erase(x, lambda a: a.select(0, row % a.shape[0]))
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 [*shape, num_classes], 1 at the class each element names and 0 elsewhere.
-
-    Without `num_classes`, one more than the largest, which the host reads.
-    """
-    if tensor.dtype is not dtypes.int64:
-        raise RuntimeError(f"one_hot: expected an int64 tensor, got {tensor.dtype.name}")
-    if num_classes == 0 or (num_classes < 0 and not tensor.numel()):
-        raise RuntimeError("one_hot: the number of classes must be given for a tensor without elements, and not be 0")
-    count = num_classes if num_classes > 0 else max(int(tensor.max()), 0) + 1
-
-    def error(i: int) -> Exception:
-        return RuntimeError(f"one_hot: class values must be at least 0 and smaller than {count}, got {i}")
-
-    indices.positions(tensor.array, count, error, negative=False)
-    classes = Tensor(elementwise.iota(count, tensor.device))
-    return (unsqueeze(tensor, -1) == classes).to(dtypes.int64)
