@@ -14,10 +14,10 @@ GPU = $(shell nvidia-smi -L 2>/dev/null | grep -m 1 '^GPU' || ls /dev/nvidia[0-9
 TORCH_VERSION = $(shell sed -n 's/^torch==//p' constraints.txt)
 PACKAGES = $(foreach d,tritongrad kernels/tritongrad_kernels bench examples,$(if $(wildcard $(d)/*.py),$(d)))
 
-.PHONY: demo test gate test-lanes check lint types format gpu venv clean
+.PHONY: demo test fuzz gate test-lanes check lint types format gpu venv clean
 
 # One thread: OpenBLAS's others spin while they wait, and lose more than they gain wherever a core is busy.
-demo test test-lanes: export OPENBLAS_NUM_THREADS = 1
+demo test fuzz test-lanes: export OPENBLAS_NUM_THREADS = 1
 
 demo: .venv/.installed
 	.venv/bin/python examples/digits.py
@@ -37,6 +37,11 @@ test: .venv/.installed
 	@.venv/bin/python tests/device_coverage.py
 	$(if $(GPU),TRITON_INTERPRET=1) .venv/bin/python -m $(PYTEST) $(OTHER_TESTS)
 	@$(MAKE) --no-print-directory gate
+
+# New random programs on every run, so many of each operation; 100 take some ten minutes of one core.
+EXAMPLES ?= 100
+fuzz: .venv/.installed
+	$(if $(GPU),TRITON_INTERPRET=1) FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m $(PYTEST) tests/test_fuzz.py
 
 # What training steps launch, compiled for every architecture: minutes at first, then only what has changed since.
 gate: .venv/.installed

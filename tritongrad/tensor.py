@@ -585,7 +585,8 @@ def record(y: Array, *edges: autograd.Edge) -> Tensor:
     result = Tensor(y)
     if not autograd.is_grad_enabled():
         return result
-    autograd.bind(result, autograd.node_of(edges))
+    if y.dtype.is_floating_point:
+        autograd.bind(result, autograd.node_of(edges))
     listener = tracing.listener()
     if listener is not None and edges:
         tracing.note(listener, edges[0][1], tracing.values([t for t, _ in edges]), result, {})
@@ -615,7 +616,10 @@ def record_inplace(x: Tensor, write: Callable[[], object], *edges: autograd.Edge
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     if x.array.size > 1 and 0 in [s for n, s in zip(x.array.shape, x.array.strides, strict=True) if n > 1]:
         raise RuntimeError("an in-place operation would write one memory location several times: clone() the tensor")
-    node = autograd.node_of(edges)  # notes versions before the write, so that inputs it destroys are refused later
+    # Versions are noted before the write, so that inputs it destroys are refused later.
+    node = autograd.node_of(edges) if x.dtype.is_floating_point else None
+    if node is None and x.requires_grad:
+        node = autograd.node_of([(x, lambda dy: dy.zeros_like())])  # what was there is gone, whatever is there now
     owner = x
     if node is not None and x.aliasing is not None:
         owner, node = x.aliasing.base, x.aliasing.rewriting(x, edges, node)

@@ -132,29 +132,27 @@ class Array:
         )
 
     def reshaped(self, shape: Sequence[int]) -> Array | None:
-        """The array under another shape of equal size without a copy, or None where strides do not allow it."""
+        """The array under another shape of equal size without a copy, or None where strides do not allow it.
+
+        Strides are torch's, those of axes of extent 1 too.
+        """
         if self.size == 0:
-            return self.view(shape, contiguous_strides(shape))
-        # Walk both shapes from the left, matching groups of axes of equal size; a group of old axes must be one run.
-        strides: list[int] = []
-        old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
-        i = 0
-        pending = 1  # elements of the current run not yet given to a new axis
-        step = 1
-        for extent in shape:
-            if extent == 1:
-                strides.append(pending * step)
-                continue
-            if pending == 1:
-                pending, step = old[i]
-                i += 1
-            while pending % extent:  # the run must grow by the next old axis, which has to follow it in memory
-                if i == len(old) or step != old[i][0] * old[i][1]:
-                    return None
-                pending, step = pending * old[i][0], old[i][1]
-                i += 1
-            pending //= extent
-            strides.append(pending * step)
+            return self.view(shape, self.strides if tuple(shape) == self.shape else contiguous_strides(shape))
+        strides = [1] * len(shape)
+        new = len(shape) - 1  # from the right, new axes are given what a run of old axes holds
+        run, step = 1, self.strides[-1] if self.ndim else 1
+        for old in reversed(range(self.ndim)):
+            run *= self.shape[old]
+            if old and (self.shape[old - 1] == 1 or self.strides[old - 1] == run * step):
+                continue  # the axis before goes on where this run ends
+            given = 1
+            while new >= 0 and (given < run or shape[new] == 1):
+                strides[new] = given * step
+                given *= shape[new]
+                new -= 1
+            if given != run:
+                return None
+            run, step = 1, self.strides[old - 1] if old else 1
         return self.view(shape, strides)
 
     def permute(self, axes: Sequence[int]) -> Array:

@@ -7,6 +7,7 @@ with dimensions outrank zero-dimensional ones, which outrank Python scalars.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -98,6 +99,21 @@ def promote(a: dtype, b: dtype) -> dtype:
     if a.itemsize == b.itemsize:  # int8 with uint8: the next signed type holds both
         return int16
     return a if a.itemsize > b.itemsize else b
+
+
+def require_fit(value: bool | int | float, kind: dtype) -> None:
+    """RuntimeError, as torch's, for a number that `kind` cannot hold: infinities and NaN fit any floating one, negative
+    integers wrap around in unsigned ones, and fractions are cut off."""
+    if kind is bool_ or (kind.is_floating_point and not math.isfinite(value)):
+        return
+    limits = ml_dtypes.finfo(kind.numpy) if kind.is_floating_point else np.iinfo(kind.numpy)
+    low, high = (
+        (int(limits.min), int(limits.max)) if not kind.is_floating_point else (float(limits.min), float(limits.max))
+    )
+    if kind.kind == "u" and not isinstance(value, float):
+        low = -high
+    if not low <= value <= high:
+        raise RuntimeError(f"value {value} cannot be converted to {kind.name} without overflow")
 
 
 # How strongly an operand's dtype speaks in `result_type`.

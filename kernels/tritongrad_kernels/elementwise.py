@@ -307,7 +307,7 @@ def fill(out: Array, value: bool | int | float) -> Array:
     """Set every element of `out` to `value`."""
     kind = dtypes.float64 if out.dtype is dtypes.float64 else out.dtype
     if not kind.is_floating_point:
-        value = int(value)
+        value = bool(value) if kind is dtypes.bool_ else int(value)
     return map(_identity, value, out=out, compute=kind)
 
 

@@ -11,7 +11,7 @@ from tritongrad.ops.operands import apply, floating_type, into, overwrite, refus
 from tritongrad.ops.transcendental import exp, sigmoid, tanh
 from tritongrad.precision import lowered, raised
 from tritongrad.tensor import Tensor, record, record_inplace
-from tritongrad_kernels import activations as kernel
+from tritongrad_kernels import activations as kernel, dtypes
 from tritongrad_kernels.array import Array
 
 
@@ -87,6 +87,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         return overwrite("hardtanh_", input.dtype, hardtanh, input, min_val=min_val, max_val=max_val)
     require_tensor("hardtanh", input=input)
     refuse("hardtanh", input.dtype, "b")
+    if input.dtype is dtypes.uint8 and min_val < 0:
+        raise RuntimeError(f"hardtanh: cannot do hardtanh of uint8 with the negative limit {min_val}")
     low, high = (min_val, max_val) if input.dtype.is_floating_point else (int(min_val), int(max_val))
     y = apply("hardtanh", kernel._hardtanh, input, low, high)
     return record(y, (input, lambda dy: _gated(kernel._between_gate, dy, input, low, high)))
@@ -248,7 +250,9 @@ def softsign(input: Tensor) -> Tensor:
 
 def tanhshrink(input: Tensor) -> Tensor:
     """input - tanh(input)."""
-    return record(_floats("tanhshrink", kernel._tanhshrink, input), (input, lambda dy: dy * tanh(input) ** 2))
+    require_tensor("tanhshrink", input=input)
+    y = apply("tanhshrink", kernel._tanhshrink, input, kind=floating_type(input))
+    return record(y, (input, lambda dy: dy * tanh(input) ** 2))
 
 
 @numpy_names

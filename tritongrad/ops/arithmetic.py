@@ -90,7 +90,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None, out
     a gradient but 0.
     """
     if rounding_mode in ("floor", "trunc"):
-        whole = floor_divide(input, other) if rounding_mode == "floor" else _trunc_divide(input, other)
+        whole = _floor_divide("div", input, other) if rounding_mode == "floor" else _trunc_divide(input, other)
         result = record(whole.array, (input, lambda dy: dy.zeros_like()), (other, lambda dy: dy.zeros_like()))
         return into(out, "div", result)
     if rounding_mode is not None:
@@ -110,13 +110,22 @@ def _trunc_divide(input: Operand, other: Operand) -> Tensor:
 
 
 def floor_divide(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input / other rounded down. It has no gradient."""
+    """input / other rounded down. As torch's it cannot be differentiated; `div` with rounding_mode="floor" can."""
+
+    def refuse_gradient(dy: Tensor) -> Tensor:
+        raise NotImplementedError("the derivative for floor_divide is not implemented")
+
+    whole = _floor_divide("floor_divide", input, other).array
+    return into(out, "floor_divide", record(whole, (input, refuse_gradient), (other, refuse_gradient)))
+
+
+def _floor_divide(name: str, input: Operand, other: Operand) -> Tensor:
     kind = result_type(input, other)
-    refuse("floor_divide", kind, "b")
+    refuse(name, kind, "b")
     if not kind.is_floating_point:
-        refuse_zero("floor_divide", other)
+        refuse_zero(name, other)
     formula = formulas._floor_divide_float if kind.is_floating_point else formulas._floor_divide_int
-    return into(out, "floor_divide", Tensor(apply("floor_divide", formula, input, other, kind=kind)))
+    return Tensor(apply(name, formula, input, other, kind=kind))
 
 
 def remainder(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
@@ -127,7 +136,7 @@ def remainder(input: Operand, other: Operand, *, out: Tensor | None = None) -> T
         refuse_zero("remainder", other)
     formula = formulas._remainder_float if kind.is_floating_point else formulas._remainder_int
     z = apply("remainder", formula, input, other, kind=kind)
-    result = record(z, (input, lambda dy: dy), (other, lambda dy: dy * -floor_divide(input, other)))
+    result = record(z, (input, lambda dy: dy), (other, lambda dy: -dy * div(input, other, rounding_mode="floor")))
     return into(out, "remainder", result)
 
 

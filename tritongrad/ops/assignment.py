@@ -6,6 +6,7 @@ from tritongrad.ops.operands import Operand
 from tritongrad.tensor import Tensor, record_inplace
 from tritongrad_kernels import elementwise as kernel
 from tritongrad_kernels.array import empty
+from tritongrad_kernels.dtypes import require_fit
 
 
 def copy_(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -27,6 +28,7 @@ def fill_(input: Tensor, value: Operand) -> Tensor:
     """Set every element to a number."""
     if isinstance(value, Tensor):
         return copy_(input, value)
+    require_fit(value, input.dtype)
     return record_inplace(input, lambda: kernel.fill(input.array, value), (input, lambda dy: dy.zeros_like()))
 
 

@@ -212,13 +212,20 @@ def where(condition: Tensor, input: Operand, other: Operand, *, out: Tensor | No
 
 
 def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """0 below 0, 1 above, `values` at 0. It has no gradient."""
+    """0 below 0, 1 above, `values` at 0. As torch's it cannot be differentiated."""
     require_tensor("heaviside", input=input, values=values)
     if input.dtype is not values.dtype:
         raise RuntimeError(
             f"heaviside: both tensors must be of one dtype, got {input.dtype.name} and {values.dtype.name}"
         )
-    return into(out, "heaviside", Tensor(apply("heaviside", formulas._heaviside, input, values)))
+
+    def refuse_gradient(dy: Tensor) -> Tensor:
+        raise NotImplementedError("the derivative for heaviside is not implemented")
+
+    y = record(
+        apply("heaviside", formulas._heaviside, input, values), (input, refuse_gradient), (values, refuse_gradient)
+    )
+    return into(out, "heaviside", y)
 
 
 def _keep(dy: Tensor, loses: Tensor, ties: Tensor) -> Tensor:

@@ -80,7 +80,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
 
     Without `dim`, of the flattened tensor by the flattened index.
     """
-    require_index("take_along_dim", indices)
+    if not isinstance(indices, Tensor) or indices.dtype is not dtypes.int64:
+        found = indices.dtype.name if isinstance(indices, Tensor) else type(indices).__name__
+        raise RuntimeError(f"take_along_dim: expected an int64 tensor as indices, got {found}")
     if dim is None:
         return into(out, "take_along_dim", gather(ravel(input), 0, ravel(indices)))
     if input.ndim != indices.ndim:
@@ -88,6 +90,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
             f"take_along_dim: the index must have as many dimensions as the tensor, got {list(indices.shape)} for "
             f"{list(input.shape)}"
         )
+    if not input.ndim:
+        raise IndexError(f"take_along_dim: Dimension specified as {dim} but tensor has no dimensions")
     axis = input.axis(dim)
     apart = [tuple(1 if a == axis else n for a, n in enumerate(t.shape)) for t in (input, indices)]
     try:
@@ -155,6 +159,7 @@ def source_for(name: str, x: Tensor, keys: Keys, src: Any) -> Tensor:
     """A number everywhere, or as much of a tensor as there are keys."""
     shape = keys.array.shape
     if not isinstance(src, Tensor):
+        dtypes.require_fit(src, x.dtype)
         return Tensor(elementwise.full((), src, x.dtype, x.device).expand(shape))
     if src.dtype is not x.dtype:
         raise RuntimeError(f"{name}: expected a source of dtype {x.dtype.name}, as the tensor, got {src.dtype.name}")
@@ -272,6 +277,8 @@ def index_copy_(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
 
 def _line(name: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
     """A mask, broadcasting with x, of the slices that a vector of positions names, which may count from the end."""
+    if isinstance(index, Tensor) and index.dtype is not dtypes.int64:
+        raise IndexError(f"{name}: expected an int64 tensor as index, got {index.dtype.name}")
     whole, axis, keys = _rows(name, x, dim, index, IndexError, negative=True)
     chosen = elementwise.full((whole.size(axis),), 0, dtypes.bool_, x.device)
     kernel.put(chosen, (0,), keys, elementwise.full((), 1, dtypes.bool_, x.device).expand(keys.array.shape))

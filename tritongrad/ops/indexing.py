@@ -226,6 +226,8 @@ def _set_part(x: Tensor, choice: Choice, value: Any) -> None:
     if isinstance(value, Tensor):
         value = _fitting(value, x, target.shape)
         source = value.array
+    else:
+        dtypes.require_fit(value, x.dtype)
 
     def write() -> None:
         if isinstance(value, Tensor):
@@ -252,6 +254,7 @@ def _set_rows(x: Tensor, choice: Choice, value: Any) -> None:
 def _row_values(x: Tensor, choice: Choice, keys: Keys, target: Array, value: Any) -> Tensor:
     """The value as [*shape of keys, *other axes]."""
     if not isinstance(value, Tensor):
+        dtypes.require_fit(value, x.dtype)
         value = Tensor(elementwise.full((), value, x.dtype, x.device))
     if value.dtype is not x.dtype:
         raise RuntimeError(

@@ -244,6 +244,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     along = shape_of((dims,))
     if len(by) != len(along):
         raise RuntimeError(f"roll: shifts {list(by)} and dims {list(along)} must be as many")
+    if not input.ndim and along:
+        raise IndexError(f"roll: Dimension specified as {along[0]} but tensor has no dimensions")
     axes = [input.axis(d) for d in along]
     array = input.array
     for shift, axis in zip(by, axes, strict=True):

@@ -10,7 +10,7 @@ from tritongrad.ops import reduce
 from tritongrad.ops.arithmetic import mul
 from tritongrad.ops.joining import stack
 from tritongrad.ops.numpy_names import numpy_names
-from tritongrad.ops.operands import into
+from tritongrad.ops.operands import into, refuse, result_type
 from tritongrad.ops.views import expand, permute, reshape, squeeze, t, transpose, unsqueeze
 from tritongrad.precision import lowered, widest
 from tritongrad.tensor import Tensor, record
@@ -395,6 +395,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 @widest
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
     """Vector products along `dim`, by default the first axis of extent 3; other axes broadcast."""
+    refuse("cross", result_type(input, other), "b")
     if input.ndim != other.ndim:
         raise RuntimeError(f"cross: expected as many dimensions of both, got {described(input, other)}")
     if dim is None:

@@ -77,23 +77,30 @@ def cross_entropy(
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
-    """-input[n, target[n]] weight[target[n]] for log-probabilities input [N, C], reduced as `cross_entropy`."""
-    if input.ndim != 2 or target.shape != input.shape[:1]:
+    """-input[n, target[n]] weight[target[n]] for log-probabilities input [N, C], [C] or [N, C, d1, ...].
+
+    Targets, weights and reductions are those of `cross_entropy`.
+    """
+    axis = 0 if input.ndim == 1 else 1
+    outer = (*input.shape[:axis], *input.shape[axis + 1 :])
+    if not input.ndim or tuple(target.shape) != outer:
         raise RuntimeError(
-            f"nll_loss: expected x [N, C] and target [N], got {list(input.shape)} and {list(target.shape)}"
+            f"nll_loss: expected input [N, C, d1, ...] and target [N, d1, ...], got {list(input.shape)} and "
+            f"{list(target.shape)}"
         )
     if not input.dtype.is_floating_point or target.dtype.is_floating_point:
         raise RuntimeError(
             f"nll_loss: expected integer targets of floats, got {target.dtype.name} of {input.dtype.name}"
         )
-    count = input.shape[1]
+    count = input.shape[axis]
+    input, target = _class_last(input, axis, count), reshape(target, (-1,))
     message = f"nll_loss: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
     index.require_range(elementwise.contiguous(target.array), count, message, ignore_index)
     hot = _one_hot(target, count) & reshape(target != ignore_index, (-1, 1))
     scaled = hot.to(input.dtype) if weight is None else hot * reshape(weight, (1, -1))
     losses = sum(ew.where(hot, -input * scaled, 0.0), 1)
     if reduction != "mean":
-        return reduced(losses, reduction, "nll_loss")
+        return reduced(reshape(losses, outer), reduction, "nll_loss")
     acc = dtypes.accumulator(input.dtype)
     return (sum(losses, dtype=acc) / sum(scaled, dtype=acc)).to(input.dtype)
 

@@ -50,6 +50,7 @@ def _filling(name: str, x: Tensor, mask: Tensor, value: Any) -> tuple[Array, Ten
         raise RuntimeError(f"{name}: the value must be a number or a 0-d tensor, got shape {list(value.shape)}")
     if isinstance(value, Tensor):
         return mask.array, value.to(x.device, x.dtype)
+    dtypes.require_fit(value, x.dtype)
     return mask.array, Tensor(elementwise.full((), value, x.dtype, x.device))
 
 

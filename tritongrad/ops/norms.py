@@ -133,6 +133,8 @@ def norm(
             return matrix_norm(input, "nuc", (0, 1) if dim is None else dim, keepdim, dtype=dtype, out=out)
         if p != "fro":
             raise RuntimeError(f"norm: expected a number, 'fro' or 'nuc' as p, got {p!r}")
+        if isinstance(dim, list | tuple) and len(dim) > 2:
+            raise RuntimeError(f"norm: the 'fro' norm is over one or two dimensions, got {list(dim)}")
         p = 2
     return vector_norm(input, 2 if p is None else p, dim, keepdim, dtype=dtype, out=out)
 

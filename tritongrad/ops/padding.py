@@ -10,6 +10,7 @@ from tritongrad.ops.slicing import narrow
 from tritongrad.ops.views import expand, shape_of
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import elementwise
+from tritongrad_kernels.dtypes import require_fit
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -47,14 +48,15 @@ def _constant(x: Tensor, pairs: Sequence[tuple[int, ...]], value: float) -> Tens
     """Copied into a whole of `value`; the gradient is cut back, and widened with 0 where x was cut."""
     shape, source = list(x.array.shape), x.array
     inner = []
+    require_fit(value, x.dtype)
     for axis, before, after in pairs:
         extent = source.shape[axis]
         shape[axis] = extent + before + after
-        if shape[axis] < 0:
+        first, last = max(-before, 0), extent - max(-after, 0)
+        if shape[axis] < 0 or last < first:
             raise RuntimeError(
                 f"pad: the widths {before} and {after} leave nothing of dimension {axis} of {list(x.shape)}"
             )
-        first, last = max(-before, 0), extent - max(-after, 0)
         source = source.slice(axis, first, last)
         inner.append((axis, max(before, 0), max(before, 0) + source.shape[axis]))
     whole = elementwise.full(shape, value, x.dtype, x.device)

@@ -302,9 +302,9 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
 
 
 def _arg(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    require_choice(name, input, dim)
     if input.dtype is dtypes.bool_:
         raise RuntimeError(f"{name}(): does not support bool input")
+    require_choice(name, input, dim)
     axes = axes_of(input, dim)
     _, indices = _extreme(name, input, axes)
     return indices if keepdim else reshape(indices, tuple(n for a, n in enumerate(input.array.shape) if a not in axes))

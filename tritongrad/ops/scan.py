@@ -23,7 +23,9 @@ from tritongrad_kernels.array import Array
 from tritongrad_kernels.dtypes import dtype
 
 
-def _kind(input: Tensor, dtype: dtype | None) -> dtype:
+def _kind(name: str, input: Tensor, dtype: dtype | None) -> dtype:
+    if dtype is not None:
+        refuse(name, dtype, "b")
     return dtype or (input.dtype if input.dtype.is_floating_point else dtypes.int64)
 
 
@@ -36,7 +38,7 @@ def _turned(a: Array, axis: int) -> Array:
 @raised
 def cumsum(input: Tensor, dim: int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """input[0] + ... + input[i] along `dim`."""
-    return into(out, "cumsum", _sums(input, input.axis(dim), _kind(input, dtype), False))
+    return into(out, "cumsum", _sums(input, input.axis(dim), _kind("cumsum", input, dtype), False))
 
 
 def _sums(x: Tensor, axis: int, kind: dtype, backwards: bool) -> Tensor:
@@ -49,7 +51,7 @@ def _sums(x: Tensor, axis: int, kind: dtype, backwards: bool) -> Tensor:
 @raised
 def cumprod(input: Tensor, dim: int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """input[0] times ... times input[i] along `dim`. The gradient is right where factors are 0."""
-    axis, kind = input.axis(dim), _kind(input, dtype)
+    axis, kind = input.axis(dim), _kind("cumprod", input, dtype)
     x = input if input.dtype is kind else input.to(kind)
     y = kernel.cumprod(x.array, axis, kind)
     return into(out, "cumprod", record(y, (x, lambda dy: _cumprod_gradient(x, dy, axis))))
@@ -192,6 +194,8 @@ def _areas(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
 @numpy_names
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along `dim` by the trapezoidal rule, over points x or points `dx` apart."""
+    if y.dtype is dtypes.bool_:
+        raise RuntimeError("trapezoid: not defined for bool tensors")
     return _areas(y, x, dx, dim).sum(dim) / 2
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tritongrad.ops.numpy_names import numpy_names
-from tritongrad.ops.operands import into
+from tritongrad.ops.operands import into, refuse
 from tritongrad.ops.rows import spread
 from tritongrad.ops.views import _view, movedim, reshape, shape_of
 from tritongrad.tensor import Tensor, duplicate, record
@@ -91,6 +91,7 @@ def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's main diagonal; integers add up in int64."""
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, got a tensor of {input.ndim} dimensions")
+    refuse("trace", input.dtype, "b")
     return diagonal(input).sum()
 
 

@@ -35,9 +35,9 @@ def _over_rows(name: str, function: Any, x: Tensor, dim: int, kind: dtype | None
     x = x if kind is None else x.to(kind)
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point tensor, got {x.dtype.name}{list(x.shape)}")
+    axis = x.axis(dim)
     if x.ndim == 0:
         return reshape(function(reshape(x, (1, 1))), ())
-    axis = x.axis(dim)
     moved = transpose(x, axis, -1)
     rows = reshape(moved, (-1, moved.shape[-1])) if moved.numel() else reshape(moved, (0, max(moved.shape[-1], 1)))
     return transpose(reshape(function(rows), moved.shape), axis, -1)

@@ -157,6 +157,9 @@ def isin(
     """Where elements are among `test_elements`; one of both may be a number. NaN is never."""
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise RuntimeError("isin: expected at least one tensor")
+    for t in (elements, test_elements):
+        if isinstance(t, Tensor) and t.dtype is dtypes.bool_:
+            raise RuntimeError("isin: not defined for bool tensors")
     kind = result_type(elements, test_elements)
     like = elements if isinstance(elements, Tensor) else test_elements
     x, tests = _as_value(elements, like).detach().to(kind), _as_value(test_elements, like).detach().to(kind)

@@ -22,7 +22,7 @@ from tritongrad.ops.slicing import diagonal, narrow
 from tritongrad.ops.sort import picked, sort
 from tritongrad.ops.transcendental import sqrt
 from tritongrad.ops.views import expand, movedim, reshape, squeeze, unsqueeze
-from tritongrad.tensor import Tensor, record
+from tritongrad.tensor import Tensor, get_default_dtype, record
 from tritongrad_kernels import dtypes, elementwise
 
 # ----------------------------------------------------------------------------------------------------------- deviations
@@ -108,7 +108,10 @@ def cov(
     """The covariances of the rows of a matrix, whose columns are observations, counted or weighted by the weights."""
     if input.ndim > 2:
         raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got {input.ndim}")
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("cov(): bool dtype is not supported for input")
     x = reshape(input, (1, -1)) if input.ndim < 2 else input
+    x = x if x.dtype.is_floating_point else x.to(get_default_dtype())
     weights = None
     for name, w in (("fweights", fweights), ("aweights", aweights)):
         if w is not None and w.array.shape != (x.size(1),):
@@ -146,7 +149,7 @@ def _median(name: str, kind: Any, input: Tensor, dim: Any, keepdim: bool, skip: 
         if input.numel() == 0:
             floating, size = input.dtype.is_floating_point, input.dtype.itemsize
             nothing = math.nan if floating else -(2 ** (8 * size - 1)) if size >= 4 else 0  # torch: NaN, as integers go
-            return Tensor(elementwise.full((), nothing, input.dtype, input.device)) + sum(input)
+            return Tensor(elementwise.full((), nothing, input.dtype, input.device)) + sum(input, dtype=input.dtype)
         return _median(name, kind, reshape(input, (input.numel(),)), 0, False, skip)[0]
     axis = input.axis(dim)
     require_choice(name, input, axis)

@@ -171,16 +171,15 @@ def xlogy(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tenso
     z = apply("xlogy", kernel._xlogy, input, other, kind=floating_type(input, other))
     result = record(
         z,
-        (input, lambda dy: dy * _log_unless_absent(input, other)),
+        (input, lambda dy: where(_absent(input, other), 0.0, xlogy(dy, other))),
         (other, lambda dy: dy * (input / other)),
     )
     return into(out, "xlogy", result)
 
 
-def _log_unless_absent(x: Tensor, y: Operand) -> Any:
-    if not isinstance(y, Tensor):
-        y = x.zeros_like() + y
-    return where(logical_and(eq(x, 0), le(y, 0)), 0.0, log(y))
+def _absent(x: Tensor, y: Operand) -> Tensor:
+    """Where x log(y) is 0 although the logarithm is not finite."""
+    return logical_and(eq(x, 0), le(y if isinstance(y, Tensor) else x.zeros_like() + y, 0))
 
 
 # -------------------------------------------------------------------------------------------------- circles, hyperbolas
@@ -275,7 +274,7 @@ def asinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def acosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The number not below 0 with this hyperbolic cosine; NaN below 1."""
     y = _floating("acosh", kernel._acosh, input)
-    return into(out, "acosh", record(y, (input, lambda dy: dy * (rsqrt(input - 1) * rsqrt(input + 1)))))
+    return into(out, "acosh", record(y, (input, lambda dy: dy * rsqrt((input - 1) * (input + 1)))))
 
 
 def atanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:

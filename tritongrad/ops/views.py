@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tritongrad.aliasing import View
+from tritongrad.ops.layout import contiguous
 from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.tensor import Size, Tensor, record
 from tritongrad_kernels import dtypes, elementwise, reduce
@@ -90,7 +91,7 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
 
 def ravel(input: Tensor) -> Tensor:
     """input as one axis."""
-    return reshape(input, -1) if input.numel() else reshape(input, 0)
+    return reshape(contiguous(input), (input.numel(),))
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -285,5 +286,6 @@ def sum_to_size(x: Tensor, *shape: Any) -> Tensor:
         raise RuntimeError(f"sum_to_size: a tensor of shape {list(target)} does not broadcast to {list(full)}")
     lead = len(full) - len(target)
     axes = [a for a in range(len(full)) if a < lead or (target[a - lead] == 1 and full[a] != 1)]
-    total = reduce.sum(x.array, axes) if axes else x.array
+    kind = x.dtype if x.dtype.is_floating_point else dtypes.int64
+    total = reduce.sum(x.array, axes, dtype=kind) if axes else x.array
     return record(elementwise.reshape(total, target), (x, lambda dy: expand(dy, full)))
