@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tritongrad.autograd import no_grad
-from tritongrad.tensor import Hook, Tensor
+from tritongrad.nn import hooks, state
+from tritongrad.nn.hooks import Hooked
+from tritongrad.nn.state import Stateful
+from tritongrad.ops.filled import empty_like
+from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
 
 
@@ -22,19 +26,7 @@ class Parameter(Tensor):
         return f"Parameter containing:\n{super().__repr__()}"
 
 
-class _IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` could not place."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not any(self):
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
-
-
-class Module:
+class Module(Hooked, Stateful):
     """Base class of everything with parameters.
 
     Subclasses assign Parameters and Modules as attributes in `__init__` (after `super().__init__()`) and define
@@ -43,30 +35,22 @@ class Module:
 
     training: bool
 
-    def __init__(self) -> None:
+    call_super_init = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Arguments are for the next class in line, where `call_super_init` is set."""
         self.__dict__.update(
             _parameters={},
             _buffers={},
             _modules={},
-            _transient=set(),  # names of buffers left out of state_dict
-            _forward_hooks=[],
-            _forward_pre_hooks=[],
+            _non_persistent_buffers_set=set(),
             training=True,
+            **{table: OrderedDict() for table in (*hooks.TABLES, *state.TABLES)},
         )
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for hook in list(self._forward_pre_hooks):
-            changed = hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        result = self.forward(*args, **kwargs)
-        for hook in list(self._forward_hooks):
-            changed = hook(self, args, result)
-            result = result if changed is None else changed
-        return result
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
+        elif args or kwargs:
+            raise TypeError(f"{type(self).__name__}.__init__() got arguments that nothing takes: {args or kwargs}")
 
     # --------------------------------------------------------------------------------------------- registration
 
@@ -119,7 +103,7 @@ class Module:
             if name in table:
                 del table[name]
                 found = True
-        self._transient.discard(name)
+        self._non_persistent_buffers_set.discard(name)
         return found
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -132,7 +116,7 @@ class Module:
         self._check_name(name, "buffer")
         self._buffers[name] = tensor
         if not persistent:
-            self._transient.add(name)
+            self._non_persistent_buffers_set.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module under a name."""
@@ -146,16 +130,6 @@ class Module:
             raise KeyError(f"{what} name {name!r} must not be empty or contain a dot")
         if hasattr(self, name) and name not in self._parameters | self._buffers | self._modules:
             raise KeyError(f"attribute {name!r} already exists")
-
-    def register_forward_hook(self, hook: Callable) -> Hook:
-        """Call hook(module, args, result) after every forward; what it returns, if anything, replaces the result."""
-        self._forward_hooks.append(hook)
-        return Hook(self._forward_hooks, hook)
-
-    def register_forward_pre_hook(self, hook: Callable) -> Hook:
-        """Call hook(module, args) before every forward; what it returns, if anything, replaces the arguments."""
-        self._forward_pre_hooks.append(hook)
-        return Hook(self._forward_pre_hooks, hook)
 
     # -------------------------------------------------------------------------------------------------- the tree
 
@@ -223,6 +197,33 @@ class Module:
             module = module._modules[name]
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of a dotted name. With `strict` one must be there."""
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if name not in parent._modules and (strict or hasattr(parent, name)):
+            raise AttributeError(f"{type(parent).__name__} has no submodule {name!r} (looking for {target!r})")
+        parent._modules[name] = module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter under a dotted name."""
+        return self._entry("_parameters", "parameter", target)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer under a dotted name."""
+        return self._entry("_buffers", "buffer", target)
+
+    def _entry(self, table: str, what: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if name not in getattr(owner, table):
+            raise AttributeError(f"{type(owner).__name__} has no {what} {name!r} (looking for {target!r})")
+        return getattr(owner, table)[name]
+
     def apply(self, fn: Callable[[Module], object]) -> Module:
         """Call `fn` on every module, children first."""
         for child in self.children():
@@ -259,16 +260,17 @@ class Module:
                 else:
                     p.grad = p.grad.detach().zero_()
 
-    def _convert(self, convert: Callable[[Tensor], Tensor]) -> Module:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
+        """Put fn(tensor) in the place of every parameter, gradient and buffer."""
         with no_grad():
-            for module in self.modules():
+            for module in self.modules() if recurse else (self,):
                 for p in module._parameters.values():
                     if p is not None:
-                        p.array = convert(p.detach()).array
-                        p.grad = None if p.grad is None else convert(p.grad.detach())
+                        p.array = fn(p.detach()).array
+                        p.grad = None if p.grad is None else fn(p.grad.detach())
                 for name, b in module._buffers.items():
                     if b is not None:
-                        module._buffers[name] = convert(b)
+                        module._buffers[name] = fn(b)
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Module:
@@ -291,7 +293,7 @@ class Module:
             moved = moved.to(memory_format=form) if form is not None and t.ndim in (4, 5) else moved
             return moved.to(kind) if kind is not None and t.is_floating_point() else moved
 
-        return self._convert(convert)
+        return self._apply(convert)
 
     def float(self) -> Module:
         return self.to(dtypes.float32)
@@ -305,71 +307,30 @@ class Module:
     def bfloat16(self) -> Module:
         return self.to(dtypes.bfloat16)
 
+    def type(self, dst_type: Any) -> Module:
+        """Convert all parameters and buffers to a dtype, or to that of a class like FloatTensor."""
+        return self._apply(lambda t: t.type(dst_type))
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
+        """Move parameters and buffers to a device without their values."""
+        return self._apply(lambda t: empty_like(t, device=device), recurse)
+
+    def share_memory(self) -> Module:
+        raise RuntimeError("share_memory: memory shared between processes is not offered; send the values instead")
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do; see `tritongrad.compile`."""
+
     def cuda(self, device: Any = None) -> Module:
         return self.to("cuda" if device is None else device)
 
     def cpu(self) -> Module:
         return self.to("cpu")
 
-    # ------------------------------------------------------------------------------------------------------- state
-
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
-        """All parameters and persistent buffers by dotted name; they share memory with the module."""
-        state: dict[str, Tensor] = OrderedDict()
-        for name, value in self._entries():
-            state[prefix + name] = value if keep_vars else value.detach()
-        return state
-
-    def _entries(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Parameters and persistent buffers in the order torch lists them, shared ones under every name."""
-        for name, p in self._parameters.items():
-            if p is not None:
-                yield prefix + name, p
-        for name, b in self._buffers.items():
-            if b is not None and name not in self._transient:
-                yield prefix + name, b
-        for name, child in self._modules.items():
-            if child is not None:
-                yield from child._entries(f"{prefix}{name}.")
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> _IncompatibleKeys:
-        """Copy values into parameters and buffers by name. Either all of them are copied or, on an error, none.
-
-        With `strict` missing and unexpected names are an error; they are returned otherwise. Wrong shapes always are.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"load_state_dict: expected a dict, got {type(state_dict).__name__}")
-        own = dict(self._entries())
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        problems = []
-        if strict and unexpected:
-            problems.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ".")
-        if strict and missing:
-            problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ".")
-        for name, target in own.items():
-            value = state_dict.get(name)
-            if value is not None and not isinstance(value, Tensor):
-                problems.append(f'expected a tensor for "{name}", got {type(value).__name__}.')
-            elif value is not None and value.shape != target.shape:
-                problems.append(
-                    f"size mismatch for {name}: copying a param with shape {list(value.shape)} from checkpoint, "
-                    f"the shape in current model is {list(target.shape)}."
-                )
-        if problems:
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems))
-        with no_grad():
-            for name, target in own.items():
-                if name in state_dict:
-                    if assign:
-                        target.array = state_dict[name].array
-                    else:
-                        target.copy_(state_dict[name])
-        return _IncompatibleKeys(missing, unexpected)
-
     # ---------------------------------------------------------------------------------------------------- printing
+
+    def _get_name(self) -> str:
+        return type(self).__name__
 
     def extra_repr(self) -> str:
         """What is printed between the parentheses of a module without children."""
@@ -378,10 +339,10 @@ class Module:
     def __repr__(self) -> str:
         lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()]
         extra = self.extra_repr()
-        if not lines:
-            return f"{type(self).__name__}({extra})"
-        body = "\n  ".join(([extra] if extra else []) + lines)
-        return f"{type(self).__name__}(\n  {body}\n)"
+        if not lines and "\n" not in extra:
+            return f"{self._get_name()}({extra})"
+        body = "\n  ".join((extra.split("\n") if extra else []) + lines)
+        return f"{self._get_name()}(\n  {body}\n)"
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
