@@ -23,7 +23,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.aliasing", "tritongrad.precision"},
     {"tritongrad.ops"},
     {"tritongrad.generator"},
-    {"tritongrad.linalg", "tritongrad.random", "tritongrad.io", "tritongrad.tensor_file"},
+    {"tritongrad.linalg", "tritongrad.random", "tritongrad.special", "tritongrad.io", "tritongrad.tensor_file"},
     {"tritongrad.rollback"},
     {"tritongrad.plan", "tritongrad.roofline"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils"},

@@ -205,3 +205,32 @@ def test_every_form_is_a_method_and_its_function_exists() -> None:
             if name.endswith("_") and not name.startswith("_") and callable(function):
                 assert getattr(tg.Tensor, name) is function and function.__doc__
                 assert hasattr(torch.Tensor, name) and hasattr(tg, name) == hasattr(torch, name), name
+
+
+@pytest.mark.parametrize(
+    "change", ["mul_(w)", "mul_(2)", "exp_()", "zero_()", "clamp_(min=0.5)", "copy_(w)", "scatter_(0, i, 9.0)", "t_()"]
+)
+def test_a_result_that_no_gradient_needs_may_be_overwritten(change: str) -> None:
+    """As torch: quotients, sums and products save their operands and not themselves."""
+    firsts = (
+        "x / w",
+        "x * w",
+        "x + w",
+        "x - w",
+        "(x * 1).div_(w)",
+        "(x * 1).mul_(w)",
+        "(x * 1).add_(w)",
+        "x / 3",
+        "3 / w",
+    )
+    for first in firsts:
+        for part in ("y", "y[:]", "y[1:]"):
+            found = []
+            for m in (tg, torch):
+                x, w = (m.tensor(v, requires_grad=True) for v in ([1.0, 2, 3], [2.0, 3, 4]))
+                y = eval(first, {"x": x, "w": w})
+                names = {"y": y, "w": w[1:] if part == "y[1:]" and "(w)" in change else w, "i": m.tensor([1])}
+                eval(f"({part}).{change}", names)
+                g = m.autograd.grad(y.sum(), (x, w), allow_unused=True)
+                found.append([v.tolist() if v is not None else [0.0] * 3 for v in g])
+            np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)

@@ -8,6 +8,7 @@ from tritongrad import (
     nn as nn,
     ops as ops,  # attaches Tensor's operators and methods
     optim as optim,
+    special as special,
     utils as utils,
 )
 from tritongrad.autograd import (
@@ -375,6 +376,12 @@ from tritongrad.ops.sort import (
     unique as unique,
     unique_consecutive as unique_consecutive,
 )
+from tritongrad.ops.special import (
+    ldexp as ldexp,
+    ldexp_ as ldexp_,
+    mvlgamma as mvlgamma,
+    nextafter as nextafter,
+)
 from tritongrad.ops.statistics import (
     bincount as bincount,
     corrcoef as corrcoef,
@@ -503,6 +510,8 @@ from tritongrad.random import (
     randn as randn,
     randn_like as randn_like,
     randperm as randperm,
+    rrelu as rrelu,
+    rrelu_ as rrelu_,
     seed as seed,
     set_rng_state as set_rng_state,
 )

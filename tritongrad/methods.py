@@ -286,6 +286,8 @@ class Attached:
     kthvalue: Method
     lcm: Method
     lcm_: Method
+    ldexp: Method
+    ldexp_: Method
     le: Method
     le_: Method
     lerp: Method
@@ -349,6 +351,8 @@ class Attached:
     multiply: Method
     multiply_: Method
     mv: Method
+    mvlgamma: Method
+    mvlgamma_: Method
     nan_to_num: Method
     nan_to_num_: Method
     nanmean: Method
@@ -369,6 +373,8 @@ class Attached:
     new_ones: Method
     new_tensor: Method
     new_zeros: Method
+    nextafter: Method
+    nextafter_: Method
     nonzero: Method
     norm: Method
     normal_: Method

@@ -19,7 +19,8 @@ from tritongrad.generator import (
     seed as seed,
     set_rng_state as set_rng_state,
 )
-from tritongrad.ops.comparison import lt
+from tritongrad.ops.activation import leaky_relu
+from tritongrad.ops.comparison import lt, where
 from tritongrad.ops.filled import full, like
 from tritongrad.ops.operands import result_type
 from tritongrad.ops.placement import extents, leaf, placed, require_out, size_of, target
@@ -418,6 +419,25 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     kept = rand(input.shape, device=input.device) >= p
     scale = kept.to(input.dtype) * (1 / (1 - p) if p < 1 else 0.0)
     return input.mul_(scale) if inplace else input * scale
+
+
+def rrelu(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """input above 0, below times a slope: one drawn for each element between `lower` and `upper` in training, else
+    their mean (Xu et al. 2015)."""
+    if lower > upper:
+        raise RuntimeError(f"rrelu: the lower bound should be at most the upper one, got {lower} and {upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slopes = rand(input.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
+    slopes = where(input.detach() > 0, 1.0, slopes)
+    return input.mul_(slopes) if inplace else input * slopes
+
+
+def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+    """`rrelu` in place."""
+    return rrelu(input, lower, upper, training, True)
 
 
 for _function in (

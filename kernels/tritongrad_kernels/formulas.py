@@ -269,6 +269,24 @@ def _heaviside(x, y):
 
 
 @triton.jit
+def _nextafter(x, y):
+    """The number next to x towards y: one more or less where the bits of x are read as an integer."""
+    if x.dtype == tl.float64:
+        bits = x.to(tl.int64, bitcast=True)
+    elif x.dtype == tl.float32:
+        bits = x.to(tl.int32, bitcast=True)
+    else:
+        bits = x.to(tl.int16, bitcast=True)
+    one = tl.full(bits.shape, 1, bits.dtype)
+    still = (x == 0) | (x != x)  # whose bits have no neighbour of that kind
+    step = tl.where(still, one - one, tl.where((x < y) == (x > 0), one, -one))
+    beside = (bits + step).to(x.dtype, bitcast=True)
+    least = one.to(x.dtype, bitcast=True)
+    beside = tl.where(x == 0, tl.where(y > 0, least, -least), beside)
+    return tl.where(x != x, x, tl.where((y != y) | (x == y), y, beside))
+
+
+@triton.jit
 def _square(x):
     return tl.mul(x, x, sanitize_overflow=False)
 

@@ -79,6 +79,18 @@ def _xlogy(x, y):
 
 
 @triton.jit
+def _xlog1py(x, y):
+    """x log(1 + y), and 0 where x is 0 unless y is NaN."""
+    return tl.where((x == 0) & (y == y), 0.0, x * _log1p(y))
+
+
+@triton.jit
+def _entr(x):
+    """-x log x, 0 at 0 and -inf below."""
+    return tl.where(x > 0, -x * tl.log(x), tl.where(x == 0, 0.0, tl.where(x < 0, -float("inf"), x)))
+
+
+@triton.jit
 def _sin(x):
     return tl.sin(x)
 

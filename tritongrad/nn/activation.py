@@ -35,6 +35,20 @@ class ReLU6(_InPlace):
         return F.relu6(input, self.inplace)
 
 
+class RReLU(Module):
+    """input where it is above 0, else times a slope drawn between `lower` and `upper`, or their mean in evaluation."""
+
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper, self.inplace = lower, upper, inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}" + (", inplace=True" if self.inplace else "")
+
+
 class LeakyReLU(Module):
     """input where it is above 0, else negative_slope input."""
 

@@ -43,7 +43,7 @@ from tritongrad.ops.pool import (
 )
 from tritongrad.ops.softmax import log_softmax as log_softmax, softmax as softmax
 from tritongrad.ops.transcendental import sigmoid as sigmoid, tanh as tanh
-from tritongrad.random import dropout as dropout
+from tritongrad.random import dropout as dropout, rrelu as rrelu, rrelu_ as rrelu_
 from tritongrad.tensor import Tensor
 
 

@@ -29,6 +29,7 @@ from tritongrad.ops import (
     slicing,
     softmax as softmax_ops,
     sort,
+    special,
     statistics,
     transcendental,
     typed,
@@ -190,6 +191,9 @@ _METHODS = [
     *(getattr(sort, name) for name in (
         "argsort", "kthvalue", "msort", "sort", "topk", "unique", "unique_consecutive",
     )),
+    *(getattr(special, name) for name in (
+        "ldexp", "ldexp_", "mvlgamma_", "nextafter", "nextafter_",
+    )),
     *(getattr(statistics, name) for name in (
         "bincount", "corrcoef", "cov", "histc", "median", "mode", "nanmedian", "nanquantile", "quantile", "std",
         "var",
@@ -218,6 +222,7 @@ for _module, _names in _ELEMENTWISE.items():
 for _function in _METHODS:
     setattr(Tensor, _function.__name__, _function)
 _SHORTHANDS = {
+    "mvlgamma": special.mvlgamma,
     **{
         name: _conversion(kind)
         for name, kind in {

@@ -96,7 +96,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None, out
     if rounding_mode is not None:
         raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
     z = apply("div", formulas._div, input, other, kind=floating_type(input, other))
-    result = record(z, (input, lambda dy: dy / other), (other, lambda dy, z: -dy * (z / other)))
+    result = record(z, (input, lambda dy: dy / other), (other, lambda dy: -dy * ((input / other) / other)))
     return into(out, "div", result)
 
 

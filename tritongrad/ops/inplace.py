@@ -103,11 +103,12 @@ def div_(input: Tensor, other: Operand, *, rounding_mode: str | None = None) -> 
     """input /= other."""
     if rounding_mode is not None:
         return overwrite("div_", result_type(input, other), div, input, other, rounding_mode=rounding_mode)
+    before = input.clone() if is_grad_enabled() and isinstance(other, Tensor) and other.requires_grad else input
     return record_inplace(
         input,
         write("div_", formulas._div, floating_type(input, other), input, other),
         (input, lambda dy: dy / other),
-        (other, lambda dy, z: -dy * (z / other)),
+        (other, lambda dy: -dy * ((before / other) / other)),
     )
 
 
