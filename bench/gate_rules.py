@@ -82,8 +82,8 @@ EXEMPTIONS = (
     Exemption("_map.", r"\bshape \([^)]*i\d\d\)", "writes", _NARROW_ROWS),
     Exemption("_sum", r"KEEP=1, FOLD=(\d\d?|128|256);", "reads", _TINY),
     Exemption("_sum", r"keep_strides \(1\).*n_keep i32,", "reads", _ODD),
-    Exemption("_cross_entropy(_grad)?", r"\bN i32,", "reads", _ODD),
-    Exemption("_cross_entropy(_grad)?", r"\bN i32,", "writes", _ODD),
+    Exemption("_cross_entropy(_grad)?", r"\bN i64,", "reads", _ODD),
+    Exemption("_cross_entropy(_grad)?", r"\bN i64,", "writes", _ODD),
     Exemption("_matmul", r"\b(am|ak|bk|bn) i32,", "reads", _ODD),
     Exemption("_conv2d(_weight_grad)?", r"\bC i32,", "reads", _NARROW_ROWS),
     Exemption(

@@ -29,7 +29,7 @@ TINY = {
     "norm": {"BM": 8, "BC": 4, "CHUNK": 16},
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},
     "pool": {"BP": 8, "BC": 4},
-    "softmax": {"BM": 2, "BN": 16},
+    "softmax": {"BM": 2, "BN": 16, "LEAST": 1},
     "optim": {"BLOCK": 64},
 }
 

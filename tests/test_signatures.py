@@ -155,9 +155,9 @@ def test_out_of_the_wrong_kind() -> None:
 
 # Names that torch's schemas have and its Python functions do not, or that stand for what is not offered here.
 NOT_TAKEN = """
-_disable_byteorder_record _use_new_zipfile_serialization a args b element idx indices input2 kwargs l list n
+_disable_byteorder_record _use_new_zipfile_serialization a args b element i idx indices input2 kwargs l list n
 other out out_dtype pickle_load_args pickle_module pickle_protocol reverse scalar scalar1 scalar2 sections
-some t tensor tensor_indices_or_sections test_element values
+some t tensor tensor_indices_or_sections test_element values x
 """
 
 

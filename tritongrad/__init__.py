@@ -74,6 +74,7 @@ from tritongrad.ops.arithmetic import (
     trunc as trunc,
 )
 from tritongrad.ops.assignment import (
+    fill as fill,
     fill_ as fill_,
     zero_ as zero_,
 )
@@ -160,6 +161,7 @@ from tritongrad.ops.gather import (
     index_fill as index_fill,
     index_fill_ as index_fill_,
     index_select as index_select,
+    put as put,
     scatter as scatter,
     scatter_add as scatter_add,
     take as take,
@@ -231,6 +233,7 @@ from tritongrad.ops.inplace_views import (
     resize_as_ as resize_as_,
 )
 from tritongrad.ops.joining import (
+    block_diag as block_diag,
     cat as cat,
     column_stack as column_stack,
     concat as concat,
@@ -255,6 +258,7 @@ from tritongrad.ops.linalg import (
     addbmm as addbmm,
     addmm as addmm,
     addmv as addmv,
+    addmv_ as addmv_,
     addr as addr,
     baddbmm as baddbmm,
     bmm as bmm,
@@ -285,6 +289,7 @@ from tritongrad.ops.matrix_functions import vander as vander
 from tritongrad.ops.norms import (
     dist as dist,
     norm as norm,
+    renorm as renorm,
 )
 from tritongrad.ops.old_linalg import (
     cholesky as cholesky,
@@ -308,12 +313,14 @@ from tritongrad.ops.operands import (
 from tritongrad.ops.ranges import (
     arange as arange,
     cartesian_prod as cartesian_prod,
+    combinations as combinations,
     eye as eye,
     linspace as linspace,
     logspace as logspace,
     meshgrid as meshgrid,
     tril_indices as tril_indices,
     triu_indices as triu_indices,
+    unravel_index as unravel_index,
 )
 from tritongrad.ops.reduce import (
     all as all,
@@ -345,6 +352,11 @@ from tritongrad.ops.scan import (
     trapz as trapz,
 )
 from tritongrad.ops.scatter_reduce import index_reduce as index_reduce, scatter_reduce as scatter_reduce
+from tritongrad.ops.scattered_views import (
+    diagonal_scatter as diagonal_scatter,
+    select_scatter as select_scatter,
+    slice_scatter as slice_scatter,
+)
 from tritongrad.ops.slicing import (
     as_strided as as_strided,
     chunk as chunk,

@@ -83,13 +83,17 @@ class Attached:
     add: Method
     add_: Method
     addbmm: Method
+    addbmm_: Method
     addcdiv: Method
     addcdiv_: Method
     addcmul: Method
     addcmul_: Method
     addmm: Method
+    addmm_: Method
     addmv: Method
+    addmv_: Method
     addr: Method
+    addr_: Method
     adjoint: Method
     all: Method
     allclose: Method
@@ -128,6 +132,7 @@ class Attached:
     atanh: Method
     atanh_: Method
     baddbmm: Method
+    baddbmm_: Method
     bernoulli: Method
     bernoulli_: Method
     bfloat16: Method
@@ -190,7 +195,9 @@ class Attached:
     det: Method
     diag: Method
     diag_embed: Method
+    diagflat: Method
     diagonal: Method
+    diagonal_scatter: Method
     diff: Method
     digamma: Method
     digamma_: Method
@@ -221,6 +228,7 @@ class Attached:
     expm1_: Method
     exponential_: Method
     fill_: Method
+    fill_diagonal_: Method
     fix: Method
     fix_: Method
     flatten: Method
@@ -390,6 +398,7 @@ class Attached:
     pow_: Method
     prelu: Method
     prod: Method
+    put: Method
     put_: Method
     qr: Method
     quantile: Method
@@ -403,6 +412,8 @@ class Attached:
     relu_: Method
     remainder: Method
     remainder_: Method
+    renorm: Method
+    renorm_: Method
     repeat: Method
     repeat_interleave: Method
     reshape: Method
@@ -422,6 +433,7 @@ class Attached:
     scatter_reduce: Method
     scatter_reduce_: Method
     select: Method
+    select_scatter: Method
     set_: Method
     sgn: Method
     sgn_: Method
@@ -437,6 +449,7 @@ class Attached:
     sinc_: Method
     sinh: Method
     sinh_: Method
+    slice_scatter: Method
     slogdet: Method
     softmax: Method
     sort: Method

@@ -422,7 +422,13 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
 
 def rrelu(
-    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
 ) -> Tensor:
     """input above 0, below times a slope: one drawn for each element between `lower` and `upper` in training, else
     their mean (Xu et al. 2015)."""
@@ -430,14 +436,21 @@ def rrelu(
         raise RuntimeError(f"rrelu: the lower bound should be at most the upper one, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    slopes = rand(input.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
+    slopes = rand(input.shape, generator=generator, dtype=input.dtype, device=input.device) * (upper - lower) + lower
     slopes = where(input.detach() > 0, 1.0, slopes)
     return input.mul_(slopes) if inplace else input * slopes
 
 
-def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+def rrelu_(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
     """`rrelu` in place."""
-    return rrelu(input, lower, upper, training, True)
+    return rrelu(input, lower, upper, training, True, generator=generator)
 
 
 for _function in (

@@ -5,23 +5,23 @@ straight from shared memory, and anything per channel in an epilogue reduces alo
 Every loaded address is valid: masked lanes are clamped to element 0, because a pipelined load forms its address even
 where the mask is off.
 Pixels are counted in 32 bits, offsets in 64: address arithmetic stays out of the way of the products, which need the
-registers.
+registers. Where a batch has more pixels than that, its images are taken in several launches.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, matmul, reduce
+from tritongrad_kernels import dtypes, elementwise, formulas, matmul, reduce
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
-from tritongrad_kernels.elementwise import TRITON_TYPE, contiguous, in_order
+from tritongrad_kernels.elementwise import TRITON_TYPE, cast, contiguous, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
+from tritongrad_kernels.windows import Pair as Pair, output_size as output_size, positions_reading, rows_read, touched
 
 
 @triton.jit
@@ -210,40 +210,8 @@ def _conv2d_weight_grad(
     tl.store(place, acc.to(DW_OUT.dtype.element_ty), mask=o_in[:, None] & c_in[None, :])
 
 
-Pair = tuple[int, int]
 MOST_PIXELS = (1 << 31) - (1 << 16)
-
-
-def output_size(size: int, window: int, stride: int, padding: int, dilation: int) -> int:
-    """How many window positions fit along one axis; 0 or less where not even one does."""
-    return (size + 2 * padding - dilation * (window - 1) - 1) // stride + 1
-
-
-@functools.cache
-def rows_read(size: int, positions: int, window: int, stride: int, padding: int, dilation: int) -> int:
-    """How many of `size` rows at least one of a window's `positions` reads."""
-    rows = {p * stride + r * dilation - padding for p in range(positions) for r in range(window)}
-    return sum(0 <= row < size for row in rows)
-
-
-@functools.cache
-def positions_reading(size: int, positions: int, window: int, stride: int, padding: int, dilation: int) -> int:
-    """How many of a window's `positions` read at least one of `size` rows: the others see only padding."""
-    first = (p * stride - padding for p in range(positions))
-    return sum(any(0 <= row + r * dilation < size for r in range(window)) for row in first)
-
-
-def touched(
-    count: Callable[..., int], image: Array, sizes: Sequence[int], positions: Sequence[int], *geometry: Pair
-) -> int:
-    """Bytes of an image [N,C,*,*] of which `count` of the rows and columns are touched.
-
-    geometry  window, stride, padding, dilation, each for both axes
-    """
-    rows, columns = (
-        count(n, p, *(g[axis] for g in geometry)) for axis, (n, p) in enumerate(zip(sizes, positions, strict=True))
-    )
-    return image.shape[0] * image.shape[1] * rows * columns * image.dtype.itemsize
+"""Of one launch: pixels are counted in 32 bits, and past the last one up to the end of a tile."""
 
 
 def conv2d(
@@ -252,11 +220,20 @@ def conv2d(
     """Cross-correlate x [N,C,H,W] with weight [O,C/groups,R,S] (+ bias [O]) into channels-last [N,O,P,Q]."""
     x, weight = _channels_last(x), _channels_last(weight)
     bias = None if bias is None else contiguous(bias)
-    (n, _, h, w), (o, c, r, s) = x.shape, weight.shape
+    (n, _, h, w), (o, _, r, s) = x.shape, weight.shape
+    _check_filters(weight.shape)
     p = output_size(h, r, stride[0], padding[0], dilation[0])
     q = output_size(w, s, stride[1], padding[1], dilation[1])
-    _check_pixels(n * h * w, n * p * q)
     y = _empty_image((n, o, p, q), x)
+    for some in _parts(n, h * w, p * q):
+        _launch_conv2d(x.slice(0, *some), weight, bias, y.slice(0, *some), stride, padding, dilation, groups)
+    return y
+
+
+def _launch_conv2d(
+    x: Array, weight: Array, bias: Array | None, y: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None:
+    (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight.shape, y.shape[2:]
     per_group = o // groups
     config = tile("conv2d", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=n * p * q, BC=c)
     launch(
@@ -275,7 +252,6 @@ def conv2d(
         bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(weight, bias, y),
         **config,
     )  # fmt: skip
-    return y
 
 
 def conv2d_input_grad(
@@ -283,9 +259,18 @@ def conv2d_input_grad(
 ) -> Array:
     """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W]."""
     dy, weight = _channels_last(dy), _channels_last(weight)
-    (n, _, h, w), (o, c, r, s), (p, q) = x_shape, weight.shape, dy.shape[2:]
-    _check_pixels(n * h * w, n * p * q)
+    (n, _, h, w), (p, q) = x_shape, dy.shape[2:]
+    _check_filters(weight.shape)
     dx = _empty_image(x_shape, dy)
+    for some in _parts(n, h * w, p * q):
+        _launch_input_grad(dy.slice(0, *some), weight, dx.slice(0, *some), stride, padding, dilation, groups)
+    return dx
+
+
+def _launch_input_grad(
+    dy: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None:
+    (n, _, h, w), (o, c, r, s), (p, q) = dx.shape, weight.shape, dy.shape[2:]
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
     per_group = o // groups
     config = tile("conv2d_input_grad", least=16, itemsize=dy.dtype.itemsize, BO=per_group, BP=pixels, BC=c)
@@ -306,7 +291,6 @@ def conv2d_input_grad(
         + footprint(weight, dx),
         **config,
     )  # fmt: skip
-    return dx
 
 
 def conv2d_weight_grad(
@@ -314,28 +298,48 @@ def conv2d_weight_grad(
 ) -> Array:
     """The gradient of `conv2d` for its weight: dy [N,O,P,Q], x [N,C,H,W] -> channels-last [O,C/groups,R,S]."""
     dy, x = _channels_last(dy), _channels_last(x)
+    acc = dtypes.accumulator(x.dtype)
+    (n, _, h, w), (p, q) = x.shape, dy.shape[2:]
+    parts = list(_parts(n, h * w, p * q))
+    partial = x.dtype if len(parts) == 1 else acc
+    total, *others = (
+        _part_of_weight_grad(
+            dy.slice(0, *some), x.slice(0, *some), weight_shape, partial, stride, padding, dilation, groups
+        )
+        for some in parts
+    )
+    for other in others:
+        total = elementwise.map(formulas._add, total, other)
+    return cast(total, x.dtype)
+
+
+def _part_of_weight_grad(
+    dy: Array,
+    x: Array,
+    weight_shape: Sequence[int],
+    dtype: dtypes.dtype,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """`conv2d_weight_grad` for as many images as one launch can take, in `dtype`."""
     (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight_shape, dy.shape[2:]
     per_group = o // groups
     pixels = n * p * q
-    _check_pixels(n * h * w, pixels)
     config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=pixels, BC=c)
     tiles = cdiv(per_group, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
     split = config.pop("SPLIT")
     slabs = cdiv(pixels, split) if tiles < matmul.FEW_TILES else 1
     if slabs <= 1:
         slabs, split = 1, max(pixels, 1)
-    precision, acc = _arithmetic(x)
-    acc_dtype = dtypes.accumulator(x.dtype)
-    grid = tiles * slabs
-    if slabs == 1:
-        dw = _empty_image(weight_shape, x)
-        out = dw
+        out = empty(weight_shape, dtype, x.device, channels_last_strides(weight_shape))
     else:
         # Slabs lie one after the other, each in the channels-last order of the result.
-        out = empty((slabs, o, r, s, c), acc_dtype, x.device)
+        out = empty((slabs, o, r, s, c), dtypes.accumulator(x.dtype), x.device)
     launch(
         _conv2d_weight_grad,
-        grid,
+        tiles * slabs,
         dy,
         x,
         out,
@@ -343,19 +347,31 @@ def conv2d_weight_grad(
         r, s, *stride, *padding, *dilation, groups,
         c % config["BC"] == 0,
         per_group % config["BO"] == 0,
-        precision,
-        acc,
+        *_arithmetic(x),
         flops=2 * dy.size * c * r * s,
         bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(dy, out),
         **config,
     )  # fmt: skip
-    return out if slabs == 1 else reduce.sum(out, (0,), dtype=x.dtype).permute((0, 3, 1, 2))
+    return out if slabs == 1 else reduce.sum(out, (0,), dtype=dtype).permute((0, 3, 1, 2))
 
 
-def _check_pixels(*counts: int) -> None:
-    """The kernels count pixels in 32 bits, and past the last one up to the end of a tile."""
-    if max(counts) > MOST_PIXELS:
-        raise ValueError(f"conv2d: {max(counts):,} pixels in a batch; at most {MOST_PIXELS:,} can be counted")
+def _check_filters(shape: Sequence[int]) -> None:
+    """Within a filter, and over all filters for one of its channels, weights are counted in 32 bits."""
+    o, c, r, s = shape
+    if max(o, c) * r * s >= 1 << 31:
+        raise ValueError(f"conv2d: a weight of shape {list(shape)}; one channel's must be fewer than 2^31")
+
+
+def _parts(images: int, *pixels: int) -> Iterator[tuple[int, int]]:
+    """Which images each of several launches takes, first to last: so many that their pixels can be counted.
+
+    `pixels` are those of one image, in and out. ValueError if it alone has too many.
+    """
+    if max(pixels) > MOST_PIXELS:
+        raise ValueError(f"conv2d: {max(pixels):,} pixels in an image; at most {MOST_PIXELS:,} can be counted")
+    step = cdiv(images, cdiv(images * max(pixels), MOST_PIXELS) or 1) or 1
+    for start in range(0, images or 1, step):
+        yield start, min(start + step, images)
 
 
 def _channels_last(a: Array) -> Array:

@@ -58,7 +58,7 @@ def _tile_of(n_keys, n_rest, KEYS: tl.constexpr, REST: tl.constexpr):
 
 @triton.jit
 def _take(
-    X, INDEX, OUT, rows, rowstrides, rest, xs, outs, n_keys, n_rest, KEYS: tl.constexpr, REST: tl.constexpr
+    X, INDEX, OUT, rows, rowstrides, rest, xs, outs, n_keys, n_rest: tl.int64, KEYS: tl.constexpr, REST: tl.constexpr
 ):  # fmt: skip
     """out[k, r] = x[keys[k], r].
 
@@ -75,7 +75,7 @@ def _take(
 
 @triton.jit
 def _put(
-    V, ORDER, SORTED, X, places, placestrides, rows, rowstrides, rest, vs, xs, n_keys, n_rest,
+    V, ORDER, SORTED, X, places, placestrides, rows, rowstrides, rest, vs, xs, n_keys, n_rest: tl.int64,
     KEYS: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     """x[keys[k], r] = v[k, r] for the last k of those with equal keys.
@@ -121,8 +121,8 @@ def _fold(acc, V, ORDER, p, count, inside, places, placestrides, columns, f: tl.
 
 @triton.jit
 def _fold_blocks(
-    V, ORDER, SORTED, OUT, places, placestrides, rest, vs, n_blocks, n_rest, n_keys, block, bits, f: tl.constexpr,
-    KEYS: tl.constexpr, REST: tl.constexpr,
+    V, ORDER, SORTED, OUT, places, placestrides, rest, vs, n_blocks, n_rest: tl.int64, n_keys, block, bits,
+    f: tl.constexpr, KEYS: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     """out[b, r] = the v[k, r], folded by f, whose key is at position block b of the sorted keys and just before it.
 
@@ -171,8 +171,8 @@ def _run_of(SORTED, i, n, n_keys, bits):
 
 @triton.jit
 def _fold_rows(
-    V, ORDER, SORTED, BLOCKS, X, places, placestrides, rows, rowstrides, rest, vs, xs, n, n_keys, n_rest, block, bits,
-    run: tl.constexpr, f: tl.constexpr, ACC: tl.constexpr, KEYS: tl.constexpr, REST: tl.constexpr,
+    V, ORDER, SORTED, BLOCKS, X, places, placestrides, rows, rowstrides, rest, vs, xs, n, n_keys, n_rest: tl.int64,
+    block, bits, run: tl.constexpr, f: tl.constexpr, ACC: tl.constexpr, KEYS: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     """x[key, r] = x[key, r] f v[k, r] for every k with that key, in order.
 

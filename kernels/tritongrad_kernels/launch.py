@@ -111,9 +111,10 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_80": dict(BP=16, BC=64, num_warps=4),
     },
     # Rows x classes.
+    # Rows x classes.
     "softmax": {
         "interpret": dict(BM=1 << 9, BN=1 << 11),
-        "sm_80": dict(BM=1, BN=4096, num_warps=4),
+        "sm_80": dict(BM=1, BN=4096, LEAST=1024, num_warps=4),
     },
     # Elements of one parameter that one program updates.
     "optim": {

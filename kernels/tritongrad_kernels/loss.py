@@ -43,7 +43,7 @@ def _from_probabilities(TARGET, WEIGHT, row, n, n_in, N, ignore, smoothing, ACC:
 
 @triton.jit
 def _cross_entropy(
-    X, TARGET, WEIGHT, LOSS, LARGEST, TOTAL, M, N, ignore, smoothing: tl.float64,
+    X, TARGET, WEIGHT, LOSS, LARGEST, TOTAL, M, N: tl.int64, ignore, smoothing: tl.float64,
     target: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """loss[m] = sum_c q_c (log total - (x_c - largest)), largest = max x, total = sum exp(x - largest) over row m.
@@ -70,7 +70,7 @@ def _cross_entropy(
 
 @triton.jit
 def _cross_entropy_grad(
-    DLOSS, X, TARGET, WEIGHT, LARGEST, TOTAL, DX, M, N, ignore, smoothing: tl.float64,
+    DLOSS, X, TARGET, WEIGHT, LARGEST, TOTAL, DX, M, N: tl.int64, ignore, smoothing: tl.float64,
     target: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """dx = dloss (exp(x - largest) / total sum_c q_c - q). Grid one program per BM rows. Bytes: read x, write dx."""

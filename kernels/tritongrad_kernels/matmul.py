@@ -21,7 +21,7 @@ precision = "highest"
 # Split the inner extent only while there are fewer tiles than this. A property of the shape, never of the GPU at hand,
 # so that the same product has the same bits everywhere.
 FEW_TILES = 128
-MOST_INNER = (1 << 31) - (1 << 16)
+MOST_INNER = (1 << 31) - (1 << 16)  # of a slab, counted in 32 bits
 
 
 @triton.jit
@@ -38,7 +38,8 @@ def clamped(index, extent, EVEN: tl.constexpr):
 
 @triton.jit
 def _matmul(
-    A, B, BIAS, OUT, batch_shape, a_batch, b_batch, M, N, K, am, ak, bk, bn, split, batches,
+    A, B, BIAS, OUT, batch_shape, a_batch, b_batch, M: tl.int64, N: tl.int64, K: tl.int64, am, ak, bk, bn,
+    split, batches,
     EVEN_M: tl.constexpr, EVEN_N: tl.constexpr, EVEN_K: tl.constexpr, DIVISOR_N: tl.constexpr,
     PRECISION: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -63,12 +64,14 @@ def _matmul(
     m = (group * 8 + (tile_id % (8 * tiles_n)) % height) * BM + tl.arange(0, BM)
     n = ((tile_id % (8 * tiles_n)) // height) * BN + tl.arange(0, BN)
     a_start, b_start = _offsets(batch, batch_shape, a_batch), _offsets(batch, batch_shape, b_batch)
-    a_row = A + a_start + clamped(m, M, EVEN_M)[:, None] * am
-    b_column = B + b_start + clamped(n, N, EVEN_N)[None, :] * bn
+    begin = z * split
+    end = tl.minimum(split, K - begin).to(
+        tl.int32
+    )  # counted from there: address arithmetic in 32 bits spares registers
+    a_row = A + a_start + begin * ak + clamped(m, M, EVEN_M)[:, None] * am
+    b_column = B + b_start + begin * bk + clamped(n, N, EVEN_N)[None, :] * bn
     acc = tl.zeros((BM, BN), ACC)
-    begin = z.to(tl.int32) * split
-    end = begin + tl.minimum(split, K - begin)
-    for start in range(begin, end, BK):
+    for start in range(0, end, BK):
         inside = start + tl.arange(0, BK) < end
         if EVEN_K:
             k = (start + tl.arange(0, BK)).to(tl.int64)
@@ -99,17 +102,17 @@ def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = 
     a, b = a.expand((*batch_shape, m, k)), b.expand((*batch_shape, k, n))
     bias = None if bias is None else elementwise.contiguous(bias)
     acc = dtypes.accumulator(a.dtype)
-    if k > MOST_INNER:
-        raise ValueError(f"matmul: an inner extent of {k:,}; at most {MOST_INNER:,} can be counted in 32 bits")
     batches = 1
     for extent in batch_shape:
         batches *= extent
     config = tile("matmul", least=16, itemsize=a.dtype.itemsize, BM=m, BN=n, BK=k)
     split = config.pop("SPLIT")
     tiles = cdiv(m, config["BM"]) * cdiv(n, config["BN"]) * batches
-    slabs = cdiv(k, split) if tiles < FEW_TILES else 1
-    if slabs <= 1:
-        slabs, split = 1, max(k, 1)
+    if tiles >= FEW_TILES:
+        split = MOST_INNER
+    slabs = cdiv(k, split) or 1
+    if slabs == 1:
+        split = max(k, 1)
     shape = (*batch_shape, m, n)
     out = empty(shape if slabs == 1 else (slabs, *shape), dtype if slabs == 1 else acc, a.device)
     order = contiguous_strides(batch_shape)
@@ -150,7 +153,7 @@ def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = 
 
 @triton.jit
 def _matmul_integers(
-    A, B, OUT, batch_shape, a_batch, b_batch, M, N, K, am, ak, bk, bn,
+    A, B, OUT, batch_shape, a_batch, b_batch, M: tl.int64, N: tl.int64, K: tl.int64, am, ak, bk, bn,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """out[b, m, n] = sum over k of a[b, m, k] b[b, k, n] modulo 2^64: tensor cores have no such product.
@@ -168,7 +171,7 @@ def _matmul_integers(
     b_column = B + _offsets(batch, batch_shape, b_batch) + n[None, :] * bn
     acc = tl.zeros((BM, BN), tl.int64)
     for start in range(0, K, BK):
-        k = start + tl.arange(0, BK).to(tl.int64)
+        k = start + tl.arange(0, BK)
         a = tl.load(a_row + k[None, :] * ak, mask=(m < M)[:, None] & (k < K)[None, :], other=0).to(tl.int64)
         b = tl.load(b_column + k[:, None] * bk, mask=(k < K)[:, None] & (n < N)[None, :], other=0).to(tl.int64)
         products = tl.mul(a[:, :, None], b[None, :, :], sanitize_overflow=False)

@@ -35,7 +35,9 @@ def _load(X, place, mask, ACC: tl.constexpr):
 
 
 @triton.jit
-def _moments(X, MOMENTS, M, C, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
+def _moments(
+    X, MOMENTS, M: tl.int64, C: tl.int64, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr
+):  # fmt: skip
     """moments[z, 0, c] = mean of x over the rows of chunk z, moments[z, 1, c] = their summed squared deviations.
 
     Shapes  x [M, C], moments [chunks, 2, C]. Grid one program per chunk and BC channels.
@@ -66,8 +68,8 @@ def _moments(X, MOMENTS, M, C, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: t
 
 @triton.jit
 def _statistics(
-    MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, M, C, chunk, eps: tl.float64, momentum: tl.float64,
-    ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+    MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, M: tl.int64, C: tl.int64, chunk, eps: tl.float64,
+    momentum: tl.float64, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Merge the chunks of `_moments` in order into mean [C] and rstd = 1 / sqrt(var + eps) [C], and move the running
     statistics (unless None) by `momentum` towards the mean and the unbiased variance.
@@ -105,7 +107,7 @@ def _statistics(
 
 @triton.jit
 def _normalize(
-    X, MEAN, RSTD, WEIGHT, BIAS, RESIDUAL, Y, M, C,
+    X, MEAN, RSTD, WEIGHT, BIAS, RESIDUAL, Y, M: tl.int64, C: tl.int64,
     RELU: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """y = (x - mean) rstd weight + bias + residual, negative values set to 0 if RELU; None drops a term.
@@ -141,7 +143,10 @@ def _load_grad(DY, Y, place, mask, ACC: tl.constexpr):
 
 
 @triton.jit
-def _grad_sums(DY, Y, X, MEAN, RSTD, SUMS, M, C, chunk, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
+def _grad_sums(
+    DY, Y, X, MEAN, RSTD, SUMS, M: tl.int64, C: tl.int64, chunk,
+    ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
     """sums[z, 0, c] = sum over chunk z of g, sums[z, 1, c] = sum of g (x - mean) rstd, g = dy through the ReLU.
 
     Over all chunks these are the gradients of bias and weight. Grid one program per chunk and BC channels.
@@ -165,8 +170,9 @@ def _grad_sums(DY, Y, X, MEAN, RSTD, SUMS, M, C, chunk, ACC: tl.constexpr, BM: t
 
 @triton.jit
 def _input_grad(
-    DY, Y, X, MEAN, RSTD, WEIGHT, SUMS, DX, DRESIDUAL, M, C, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr
-):
+    DY, Y, X, MEAN, RSTD, WEIGHT, SUMS, DX, DRESIDUAL, M: tl.int64, C: tl.int64,
+    ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
     """dx = weight rstd (g - sums[0] / M - (x - mean) rstd sums[1] / M), dresidual = g, g = dy through the ReLU.
 
     SUMS [2, C] is None where mean and rstd did not depend on x: dx = weight rstd g.

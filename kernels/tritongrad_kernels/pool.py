@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import triton
@@ -9,9 +10,9 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
-from tritongrad_kernels.conv import Pair, positions_reading, rows_read, touched
 from tritongrad_kernels.elementwise import TRITON_TYPE, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.windows import Pair, positions_reading, rows_read, touched
 
 
 @triton.jit
@@ -26,12 +27,14 @@ def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
     inside = pixel < pixels
     pixel = tl.where(inside, pixel, 0)
     c = (pid % blocks) * BC + tl.arange(0, BC)
-    n = pixel // (width * height)
+    n = pixel // width // height
     return n, pixel // width - n * height, pixel % width, pixel, inside, c, c < C
 
 
 @triton.jit
-def _max_pool2d(X, Y, INDEX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr):
+def _max_pool2d(
+    X, Y, INDEX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr
+):  # fmt: skip
     """y[n,p,q,c] = the largest x in the window of (p, q), NaN counting as largest; index = its place in the window.
 
     Shapes  x [N,H,W,C], y and index [N,P,Q,C]; index r S + s in uint8 or int32. The first of equals wins.
@@ -59,7 +62,7 @@ def _max_pool2d(X, Y, INDEX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW
 
 @triton.jit
 def _max_pool2d_input_grad(
-    DY, INDEX, DX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW,
+    DY, INDEX, DX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW,
     ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """dx[n,h,w,c] = sum of dy over the windows whose index points at (h, w).
@@ -82,7 +85,7 @@ def _max_pool2d_input_grad(
 
 @triton.jit
 def _max_pool2d_gather(
-    X, INDEX, Y, H, W, C, P, Q, pixels, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr
+    X, INDEX, Y, H, W, C: tl.int64, P, Q, pixels, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr
 ):
     """y[n,p,q,c] = x at the place in the window of (p, q) that index names: the derivative of max pooling along x.
 
@@ -114,7 +117,7 @@ def _divisor(start_h, start_w, H, W, R, S, PH, PW, COUNT_PAD: tl.constexpr, divi
 
 @triton.jit
 def _avg_pool2d(
-    X, Y, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
+    X, Y, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
     COUNT_PAD: tl.constexpr, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """y[n,p,q,c] = the mean of x over the window of (p, q). Grid one program per BP output pixels x BC channels."""
@@ -133,7 +136,7 @@ def _avg_pool2d(
 
 @triton.jit
 def _avg_pool2d_input_grad(
-    DY, DX, H, W, C, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
+    DY, DX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
     COUNT_PAD: tl.constexpr, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """dx[n,h,w,c] = sum over windows (p, q) that cover (h, w) of dy[n,p,q,c] / divisor(p, q)."""
@@ -152,7 +155,9 @@ def _avg_pool2d_input_grad(
 
 
 @triton.jit
-def _adaptive_avg_pool2d(X, Y, H, W, C, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr):
+def _adaptive_avg_pool2d(
+    X, Y, H, W, C: tl.int64, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
+):  # fmt: skip
     """y[n,p,q,c] = the mean of x over rows floor(p H/P) .. ceil((p+1) H/P) - 1 and columns likewise.
 
     R x S bounds the windows. Grid one program per BP output pixels x BC channels.
@@ -172,7 +177,7 @@ def _adaptive_avg_pool2d(X, Y, H, W, C, P, Q, pixels, R, S, ACC: tl.constexpr, B
 
 @triton.jit
 def _adaptive_avg_pool2d_input_grad(
-    DY, DX, H, W, C, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
+    DY, DX, H, W, C: tl.int64, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
 ):
     """dx[n,h,w,c] = sum over windows that cover (h, w) of dy / their size; row h is covered by windows
     floor(h P/H) .. ceil((h+1) P/H) - 1. R x S bounds how many. Grid one program per BP input pixels x BC channels."""
@@ -287,8 +292,8 @@ def adaptive_avg_pool2d_input_grad(dy: Array, x_shape: Sequence[int]) -> Array:
 
 
 def _longest(n: int, m: int) -> int:
-    """The longest window when m of them cover n elements evenly."""
-    return max((cdiv((i + 1) * n, m) - i * n // m for i in range(m)), default=0)
+    """The longest window when m of them cover n elements evenly: one starts at every multiple of gcd / m."""
+    return cdiv(n - math.gcd(n, m), m) + 1 if m else 0
 
 
 def _setup(

@@ -31,8 +31,8 @@ def _tile_position(n_keep, n_fold, chunk, KEEP: tl.constexpr):
 
 @triton.jit
 def _sum(
-    X, OUT, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold, chunk, divisor,
-    ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
+    X, OUT, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold: tl.int64, chunk,
+    divisor, ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
     """out[z, k] = sum over f in chunk z of x[k, f], divided by `divisor` unless that is None.
 
@@ -56,7 +56,7 @@ def _sum(
 
 @triton.jit
 def _prod(
-    X, OUT, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold, chunk,
+    X, OUT, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold: tl.int64, chunk,
     ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
     """out[z, k] = product over f in chunk z of x[k, f]; shapes, grid and bytes as `_sum`."""
@@ -91,8 +91,8 @@ def _smaller(x, i, y, j):
 
 @triton.jit
 def _extreme(
-    X, INDEX, OUT, WHERE, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold, chunk,
-    LARGEST: tl.constexpr, ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
+    X, INDEX, OUT, WHERE, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold: tl.int64,
+    chunk, LARGEST: tl.constexpr, ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
     """out[z, k] = the largest (or smallest) of x[k, f] over f in chunk z, where[z, k] = its f.
 

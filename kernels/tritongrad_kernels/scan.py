@@ -46,7 +46,7 @@ def _block_totals(
 
 @triton.jit
 def _scan(
-    X, BEFORE, OUT, shape, xs, outs, rows, n, x_step, out_step,
+    X, BEFORE, OUT, shape, xs, outs, rows, n: tl.int64, x_step, out_step,
     scan: tl.constexpr, f: tl.constexpr,
     ACC: tl.constexpr, KEEP: tl.constexpr, SPAN: tl.constexpr,
 ):  # fmt: skip
@@ -90,7 +90,7 @@ def _last_smaller(x, i, y, j):
 
 @triton.jit
 def _scan_extreme(
-    X, OUT, WHERE, shape, xs, outs, rows, n, x_step, out_step,
+    X, OUT, WHERE, shape, xs, outs, rows, n: tl.int64, x_step, out_step,
     LARGEST: tl.constexpr, ACC: tl.constexpr, KEEP: tl.constexpr, SPAN: tl.constexpr,
 ):  # fmt: skip
     """out[r, i] = the largest (or smallest) of x[r, 0 .. i], where[r, i] = its position.
@@ -106,7 +106,7 @@ def _scan_extreme(
     where = tl.zeros((KEEP,), tl.int64)
     target = _offsets(r, shape, outs)
     for first in range(0, n, SPAN):
-        i = first + tl.arange(0, SPAN).to(tl.int64)
+        i = first + tl.arange(0, SPAN)
         inside = tl.minimum(i, n - 1)  # lanes past the end repeat the last element
         x = tl.load(row[:, None] + (inside * x_step)[None, :], mask=(r < rows)[:, None], other=0).to(ACC)
         index = tl.zeros((KEEP, SPAN), tl.int64) + inside[None, :]
@@ -135,8 +135,9 @@ def _join_exponentials(m, s, k, t):
 
 @triton.jit
 def _scan_logsumexp(
-    X, OUT, shape, xs, outs, rows, n, x_step, out_step, ACC: tl.constexpr, KEEP: tl.constexpr, SPAN: tl.constexpr
-):
+    X, OUT, shape, xs, outs, rows, n: tl.int64, x_step, out_step,
+    ACC: tl.constexpr, KEEP: tl.constexpr, SPAN: tl.constexpr,
+):  # fmt: skip
     """out[r, i] = log(e^x[r, 0] + ... + e^x[r, i]), kept as the largest exponent and a factor.
 
     Shapes  x and out [rows, n], rows through lists of strides, elements x_step and out_step apart.
@@ -148,7 +149,7 @@ def _scan_logsumexp(
     m = tl.full((KEEP,), -float("inf"), ACC)
     s = tl.zeros((KEEP,), ACC)
     for first in range(0, n, SPAN):
-        i = first + tl.arange(0, SPAN).to(tl.int64)
+        i = first + tl.arange(0, SPAN)
         mask = (r < rows)[:, None] & (i < n)[None, :]
         x = tl.load(row[:, None] + (i * x_step)[None, :], mask=mask, other=-float("inf")).to(ACC)
         one = tl.zeros((KEEP, SPAN), ACC) + (i < n).to(ACC)[None, :]
@@ -167,7 +168,7 @@ def _compose(a, b, c, d):
 
 @triton.jit
 def _recurrence(
-    A, B, OUT, shape, xs, ys, outs, rows, n, x_step, y_step, out_step,
+    A, B, OUT, shape, xs, ys, outs, rows, n: tl.int64, x_step, y_step, out_step,
     ACC: tl.constexpr, KEEP: tl.constexpr, SPAN: tl.constexpr,
 ):  # fmt: skip
     """out[r, i] = a[r, i] out[r, i-1] + b[r, i], out[r, -1] being 0: a scan of maps (Blelloch 1990, 1.4.1).
@@ -181,7 +182,7 @@ def _recurrence(
     target = OUT + _offsets(r, shape, outs)
     h = tl.zeros((KEEP,), ACC)
     for first in range(0, n, SPAN):
-        i = first + tl.arange(0, SPAN).to(tl.int64)
+        i = first + tl.arange(0, SPAN)
         inside = tl.minimum(i, n - 1)
         here = (r < rows)[:, None]
         a = tl.load(first_a[:, None] + (inside * x_step)[None, :], mask=here, other=0).to(ACC)

@@ -39,7 +39,7 @@ def _max_and_sum(X, row, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexp
 
 
 @triton.jit
-def _softmax(X, Y, M, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+def _softmax(X, Y, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
     """y = exp(x - m) / sum exp(x - m) over each row of x [M, N]. Grid one program per BM rows.
 
     Bytes   read x once (twice where a row exceeds BN: the second read hits L2), write y once.
@@ -54,7 +54,7 @@ def _softmax(X, Y, M, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
 
 
 @triton.jit
-def _log_softmax(X, Y, M, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+def _log_softmax(X, Y, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
     """y = x - m - log sum exp(x - m) over each row of x [M, N]. Grid and bytes as `_softmax`."""
     row, inside = _rows(M, BM)
     largest, total = _max_and_sum(X, row, N, ACC, BM, BN)
@@ -66,7 +66,7 @@ def _log_softmax(X, Y, M, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constex
 
 
 @triton.jit
-def _softmax_grad(DY, Y, DX, M, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+def _softmax_grad(DY, Y, DX, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
     """dx = y (dy - sum_row dy y). Grid one program per BM rows. Bytes: read dy and y, write dx."""
     row, inside = _rows(M, BM)
     total = tl.zeros((BM,), ACC)
@@ -83,7 +83,7 @@ def _softmax_grad(DY, Y, DX, M, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.c
 
 
 @triton.jit
-def _log_softmax_grad(DY, Y, DX, M, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+def _log_softmax_grad(DY, Y, DX, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
     """dx = dy - exp(y) sum_row dy. Grid one program per BM rows. Bytes: read dy and y, write dx."""
     row, inside = _rows(M, BM)
     total = tl.zeros((BM,), ACC)

@@ -81,7 +81,9 @@ def _one_hot(KEYS, r, i, rows, n, shift, flip, RADIX: tl.constexpr):
 
 
 @triton.jit
-def _count_digits(KEYS, COUNTS, rows, n, shift, flip, KEEP: tl.constexpr, SPAN: tl.constexpr, RADIX: tl.constexpr):
+def _count_digits(
+    KEYS, COUNTS, rows, n: tl.int64, shift, flip, KEEP: tl.constexpr, SPAN: tl.constexpr, RADIX: tl.constexpr
+):  # fmt: skip
     """counts[r, d, b] = how many keys in block b of row r have the digit d at bit `shift`, xor `flip`.
 
     Shapes  keys [rows, n] contiguous, counts [rows, RADIX, blocks].
@@ -100,7 +102,7 @@ def _count_digits(KEYS, COUNTS, rows, n, shift, flip, KEEP: tl.constexpr, SPAN: 
 
 @triton.jit
 def _move_by_digit(
-    KEYS, INDEX, ENDS, OUT_KEYS, OUT, rows, n, shift, flip,
+    KEYS, INDEX, ENDS, OUT_KEYS, OUT, rows, n: tl.int64, shift, flip,
     KEEP: tl.constexpr, SPAN: tl.constexpr, RADIX: tl.constexpr,
 ):  # fmt: skip
     """Move each key of a row, and its index, behind all of its row with a smaller digit or the same further left.

@@ -106,7 +106,7 @@ def masked(code: str) -> Line:
 UNARY = names("""
     abs absolute ceil deg2rad fix floor frac neg negative positive rad2deg reciprocal round sgn sign square trunc acos
     asin asinh atan atanh cos cosh erf erfc erfinv exp exp2 expm1 lgamma log log10 log1p log2 logit rsqrt sigmoid
-    sin sinc sinh sqrt tan tanh isfinite isinf isnan isneginf isposinf isreal signbit logical_not bitwise_not relu selu
+    sin sinc sinh sqrt tan tanh isfinite isinf isnan isneginf isposinf isreal logical_not bitwise_not relu selu
     celu clone
 """)
 ACTIVATIONS = names("""
@@ -137,6 +137,7 @@ ELEMENTWISE: dict[str, Line] = {
     "polygamma": with_options(polygamma, coarse=True),
     "acosh": with_options(unary("torch.acosh({})"), gradients=False),  # torch's is finite below -1
     "nan_to_num": unary("torch.nan_to_num({}, 0.5, 2, -2)"),
+    "signbit": lambda m: f"torch.signbit({m.tensor(m.shape())})",
     "gelu tanh": unary("F.gelu({}, approximate='tanh')"),
     "prelu": prelu,
     "threshold": unary("F.threshold({}, 0.5, -1)"),

@@ -35,6 +35,7 @@ FOUND = [
     program("torch.acosh(a - 4)", A),
     # Dtypes.
     program("F.tanhshrink(a)", BYTES),
+    program("F.tanhshrink(a)", BOOLS),
     program("F.hardtanh(a)", BYTES),
     program("a.sum_to_size(1, 3)", BYTES),
     program("torch.cov(a)", BYTES),
@@ -69,6 +70,7 @@ FOUND = [
     program("a.reshape(1, 3, 1, 3)", O((1, 3, 1), "float32", "base.expand(3, 3, 1)"), aliases=True),
     program("a.unflatten(1, (1, -1))", O((7, 5, 9), "float32", "base[1::2, 1::2, 1::2]"), aliases=True),
     program("a.flatten(1)", O((5, 3, 3), "float32", "base[1::2, 1::2, 1::2]"), aliases=True),
+    program("a.flatten(0, 0)", O((3, 3), "float32", "base[1::2, 1::2]"), aliases=True),
     program("a.ravel()", GAPS, aliases=True),
     # Losses of images.
     program("F.nll_loss(a, b)", O((4, 5, 2), "float32"), O((4, 2), "int64", values=(0, 5))),

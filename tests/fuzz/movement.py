@@ -75,6 +75,13 @@ def narrowed(m: Maker, shape: tuple[int, ...]) -> str:
     return f"a.narrow({d}, {start}, {m.integer(0, n - (start % n if n and start < n else start) + m.rarely(20))})"
 
 
+def strided(m: Maker) -> str:
+    x, sizes = m.tensor(m.shape(2, extents=(4, 3, 5))), m.shape(1, 3, (2, 1, 3))
+    strides = tuple(m.pick(1, 0, 2, 3) for _ in sizes)
+    m.options |= {"terms": 20, "aliases": True}
+    return f"{x}.as_strided({sizes}, {strides}, {m.pick(0, 1, None)})"
+
+
 def padded(mode: str) -> Line:
     def line(m: Maker) -> str:
         if mode == "constant":
@@ -123,7 +130,7 @@ MOVEMENT: dict[str, Line] = {
     "narrow": moved(narrowed),
     "select": moved(lambda m, s: f"a.select({m.dim(len(s))}, {m.integer(-3, 2)})"),
     "diagonal": moved(lambda m, s: f"a.diagonal({m.integer(-3, 3)}, {m.dim(len(s))}, {m.dim(len(s))})", 2),
-    "as_strided": moved(lambda m, s: f"a.as_strided({m.shape(0, 3)}, (2, 1, 3)[:2], {m.pick(0, 1)})"),
+    "as_strided": strided,
     "squeeze": moved(lambda m, s: m.pick("a.squeeze()", f"a.squeeze({m.dim(len(s))})")),
     "unsqueeze": moved(lambda m, s: f"a.unsqueeze({m.integer(-len(s) - 1, len(s))})"),
     "flatten": moved(lambda m, s: f"a.flatten({m.dim(len(s))}, {m.dim(len(s))})"),

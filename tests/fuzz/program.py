@@ -60,7 +60,7 @@ class Operand:
                 else np.round(flat * (4 if self.values == "distinct" else 2))
             )
         if self.dtype == "uint8":
-            flat = np.abs(flat)
+            flat = flat - flat.min(initial=0)
         return flat.reshape(self.stored)
 
     def build(self, lib: Any, dtype: str) -> tuple[Any, Any, Any]:

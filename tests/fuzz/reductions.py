@@ -9,6 +9,7 @@ from tests.fuzz.maker import Line, Maker
 from tests.fuzz.program import ALL, FLOATS, INTEGERS
 
 NUMBERS = (*FLOATS, *INTEGERS)
+WIDE = ("float64", "float32", "int64", "int32")  # wide enough for the elements to be distinct
 
 
 def reduced(code: str, kinds: tuple[str, ...] = ALL, values: str = "", several: bool = True, least: int = 0) -> Line:
@@ -60,9 +61,9 @@ REDUCTIONS: dict[str, Line] = {
     **{
         name: reduced(f"torch.{name}({{}}{{}})", least=1) for name in ("var", "std")
     },  # torch's gradient for () is wrong
-    **{
-        name: reduced(f"torch.{name}({{}}{{}})", several=False)
-        for name in names("prod max min argmax argmin aminmax var_mean std_mean")
+    **{name: reduced(f"torch.{name}({{}}{{}})", several=False) for name in names("prod max min argmax argmin aminmax")},
+    **{  # torch's mean of infinities is not one here
+        name: reduced(f"torch.{name}({{}}{{}})", values="eighths", several=False) for name in ("var_mean", "std_mean")
     },
     "sum dtype": lambda m: reduced(f"torch.sum({{}}{{}}, dtype=torch.{m.dtype(FLOATS)})", values="eighths")(m),
     "prod dtype": lambda m: reduced(f"torch.prod({{}}{{}}, dtype=torch.{m.dtype(FLOATS)})", ALL, "eighths", False)(m),
@@ -72,8 +73,8 @@ REDUCTIONS: dict[str, Line] = {
     "count_nonzero": lambda m: f"torch.count_nonzero({m.tensor(m.shape(3, 3))}, {m.pick(None, 0, -1, (0, 2))})",
     "logsumexp": lambda m: along("torch.logsumexp({}, {})", values=m.pick(*MIXED))(m),
     "norm": lambda m: reduced(f"torch.norm({{}}, {m.pick(*ORDERS)}{{}})")(m),
-    "median": reduced("torch.median({}{})", NUMBERS, "distinct", several=False),
-    "nanmedian": reduced("torch.nanmedian({}{})", NUMBERS, "distinct", several=False),
+    "median": reduced("torch.median({}{})", WIDE, "distinct", several=False),
+    "nanmedian": reduced("torch.nanmedian({}{})", WIDE, "distinct", several=False),
     "mode": along("torch.mode({}, {})[0]", ("int64",)),
     "quantile": lambda m: reduced(QUANTILES.format(m.pick(0.5, 0.25, 1.0, 0.0)), FLOATS, "eighths", False)(m),
     **{
@@ -81,9 +82,9 @@ REDUCTIONS: dict[str, Line] = {
         for name in names("cumsum cumprod cummax cummin")
     },
     "logcumsumexp": lambda m: along("torch.logcumsumexp({}, {})", FLOATS, m.pick(*MIXED))(m),
-    "cumsum dtype": lambda m: along(f"torch.cumsum({{}}.detach(), {{}}, dtype=torch.{m.dtype()})")(m),
+    "cumsum dtype": lambda m: along(f"torch.cumsum({{}}.detach(), {{}}, dtype=torch.{m.dtype(NUMBERS)})")(m),
     "diff": along("torch.diff({0}, dim={1}, n={2})"),
-    "trapezoid": along("torch.trapezoid({}, dim={})", least=1),
+    "trapezoid": along("torch.trapezoid({}, dim={})", NUMBERS, least=1),
     "histc": lambda m: f"torch.histc({m.tensor(m.shape(), ('float32', 'float64'))}, {m.integer(1, 5)}, -1, 1)",
     "bincount": lambda m: f"torch.bincount({m.tensor(m.shape(1, 1), INTEGERS, (0, 5))})",
     "cov": lambda m: f"torch.cov({m.tensor(m.shape(0, 2, (2, 3, 4, 1)))})",
@@ -96,13 +97,13 @@ REDUCTIONS: dict[str, Line] = {
     )(m),
     "argsort": lambda m: along("torch.argsort({}, dim={}, stable=True)", values=m.pick(*MIXED))(m),
     "msort": lambda m: f"torch.msort({m.tensor(m.shape(1))})",
-    "topk": lambda m: along(f"torch.topk({{0}}, {{2}}, {{1}}, largest={m.pick(True, False)})", NUMBERS, "distinct")(m),
-    "kthvalue": along("torch.kthvalue({0}, {2}, {1})", NUMBERS, "distinct"),
+    "topk": lambda m: along(f"torch.topk({{0}}, {{2}}, {{1}}, largest={m.pick(True, False)})", WIDE, "distinct")(m),
+    "kthvalue": along("torch.kthvalue({0}, {2}, {1})", WIDE, "distinct"),
     "searchsorted": searched,
     "bucketize": lambda m: (
         f"torch.bucketize({m.tensor(m.shape())}.detach(), {m.tensor(m.shape(1, 1))}.detach().sort()[0])"
     ),
     "unique": unique,
     "unique_consecutive": lambda m: f"torch.unique_consecutive({m.tensor(m.shape())}.detach(), return_counts=True)",
-    "isin": lambda m: f"torch.isin({m.tensor(m.shape(), NUMBERS)}, {m.tensor(m.shape(), NUMBERS)})",
+    "isin": lambda m: f"torch.isin({m.tensor(m.shape(), NUMBERS)}, {m.tensor(m.shape(), NUMBERS)}.contiguous())",
 }

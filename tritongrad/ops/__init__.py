@@ -26,6 +26,7 @@ from tritongrad.ops import (
     reduce,
     scan,
     scatter_reduce,
+    scattered_views,
     slicing,
     softmax as softmax_ops,
     sort,
@@ -158,12 +159,15 @@ _METHODS = [
         "as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_",
         "unsqueeze_",
     )),
+    *(getattr(scattered_views, name) for name in (
+        "diagonal_scatter", "fill_diagonal_", "select_scatter", "slice_scatter",
+    )),
     *(getattr(scatter_reduce, name) for name in (
         "index_reduce", "index_reduce_", "scatter_reduce", "scatter_reduce_",
     )),
     *(getattr(slicing, name) for name in (
-        "as_strided", "chunk", "diag", "diag_embed", "diagonal", "dsplit", "hsplit", "narrow", "select", "split",
-        "split_with_sizes", "tensor_split", "trace", "unbind", "unfold", "vsplit",
+        "as_strided", "chunk", "diag", "diag_embed", "diagflat", "diagonal", "dsplit", "hsplit", "narrow", "select",
+        "split", "split_with_sizes", "tensor_split", "trace", "unbind", "unfold", "vsplit",
     )),
     *(getattr(joining, name) for name in (
         "flip", "fliplr", "flipud", "repeat", "repeat_interleave", "roll", "rot90", "tile",
@@ -172,14 +176,14 @@ _METHODS = [
     *(getattr(indexing, name) for name in ("index_put", "index_put_")),
     *(getattr(gather, name) for name in (
         "gather", "index_add", "index_add_", "index_copy", "index_copy_", "index_fill", "index_fill_", "index_select",
-        "put_", "scatter", "scatter_", "scatter_add", "scatter_add_", "take", "take_along_dim",
+        "put", "put_", "scatter", "scatter_", "scatter_add", "scatter_add_", "take", "take_along_dim",
     )),
     *(getattr(masking, name) for name in (
         "argwhere", "masked_fill", "masked_fill_", "masked_scatter", "masked_scatter_", "masked_select", "nonzero",
         "tril", "tril_", "triu", "triu_",
     )),
     *(getattr(norms, name) for name in (
-        "dist", "norm",
+        "dist", "norm", "renorm", "renorm_",
     )),
     *(getattr(reduce, name) for name in (
         "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean",
@@ -199,8 +203,8 @@ _METHODS = [
         "var",
     )),
     *(getattr(linalg, name) for name in (
-        "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cross", "dot", "ger", "inner", "kron", "matmul", "mm",
-        "mv", "outer", "vdot",
+        "addbmm", "addbmm_", "addmm", "addmm_", "addmv", "addmv_", "addr", "addr_", "baddbmm", "baddbmm_", "bmm",
+        "cross", "dot", "ger", "inner", "kron", "matmul", "mm", "mv", "outer", "vdot",
     )),
     *(getattr(filled, name) for name in (
         "new", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros",

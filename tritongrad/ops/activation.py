@@ -251,6 +251,8 @@ def softsign(input: Tensor) -> Tensor:
 def tanhshrink(input: Tensor) -> Tensor:
     """input - tanh(input)."""
     require_tensor("tanhshrink", input=input)
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("tanhshrink: not defined for bool tensors")
     y = apply("tanhshrink", kernel._tanhshrink, input, kind=floating_type(input))
     return record(y, (input, lambda dy: dy * tanh(input) ** 2))
 

@@ -39,3 +39,8 @@ def zero_(input: Tensor) -> Tensor:
 
 def _full_like(x: Tensor, value: float) -> Tensor:
     return Tensor(kernel.fill(empty(x.array.shape, x.dtype, x.device), value))
+
+
+def fill(input: Tensor, value: Operand) -> Tensor:
+    """A copy of `input` with every element set to a number."""
+    return fill_(input.clone(), value)

@@ -14,7 +14,7 @@ from tritongrad.ops.layout import to_same_device
 from tritongrad.ops.masking import masked_fill, masked_fill_
 from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
-from tritongrad.ops.rows import add, pick, put, write
+from tritongrad.ops.rows import add, pick, put as put_rows, write
 from tritongrad.ops.slicing import narrow
 from tritongrad.ops.views import expand, movedim, ravel, reshape
 from tritongrad.precision import widest
@@ -151,7 +151,7 @@ def _scattered(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: 
         raise RuntimeError(f"{name}: reduce must be 'add' or 'multiply', got {reduce!r}")
     whole, keys = keys_along(name, x, dim, index)
     axes, values = tuple(range(whole.ndim)), source_for(name, x, keys, src)
-    result = {None: put, "add": add, "multiply": _multiply}[reduce](whole, axes, keys, values, inplace)
+    result = {None: put_rows, "add": add, "multiply": _multiply}[reduce](whole, axes, keys, values, inplace)
     return x if inplace else reshape(result, x.shape)
 
 
@@ -259,7 +259,7 @@ def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: flo
 
 def _index_copy(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, inplace: bool) -> Tensor:
     whole, axis, keys, values = slices_for(name, x, dim, index, source, IndexError)
-    result = put(whole, (axis,), keys, values, inplace)
+    result = put_rows(whole, (axis,), keys, values, inplace)
     return x if inplace else reshape(result, x.shape)
 
 
@@ -321,6 +321,11 @@ def put_(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> 
         raise RuntimeError(f"put_: expected a source of dtype {x.dtype.name}, as the tensor, got {source.dtype.name}")
     if source.numel() != index.numel():
         raise IndexError(f"put_: expected as many elements as indices, got {source.numel()} for {index.numel()}")
-    return (add if accumulate else put)(
+    return (add if accumulate else put_rows)(
         x, tuple(range(x.ndim)), _flat("put_", x, index), reshape(source, index.shape), True
     )
+
+
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """`put_` on a copy."""
+    return put_(input.clone(), index, source, accumulate)

@@ -9,7 +9,7 @@ from typing import Any
 from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
 from tritongrad.ops.rows import pick
-from tritongrad.ops.slicing import narrow
+from tritongrad.ops.slicing import narrow, part
 from tritongrad.ops.views import (
     atleast_1d,
     atleast_2d,
@@ -258,3 +258,31 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         array = rolled
     array = elementwise.contiguous(array, always=True) if array is input.array else array
     return record(array, (input, lambda dy: roll(dy, [-s for s in by], along)))
+
+
+def block_diag(*tensors: Tensor) -> Tensor:
+    """Matrices (numbers and vectors count as such of one row) along the diagonal of one that is 0 elsewhere."""
+    blocks = [atleast_2d(t) for t in _list_of("block_diag", tensors)]
+    if any(b.ndim != 2 for b in blocks):
+        raise RuntimeError(
+            f"block_diag: expected tensors of at most 2 dimensions, got {[list(b.shape) for b in blocks]}"
+        )
+    kind = blocks[0].dtype
+    for b in blocks[1:]:
+        kind = dtypes.promote(kind, b.dtype)
+    rows, columns = (list(itertools.accumulate(b.shape[a] for b in blocks)) for a in (0, 1))
+    whole = elementwise.full((rows[-1], columns[-1]), 0, kind, blocks[0].device)
+    edges = []
+    for block, row, column in zip(blocks, rows, columns, strict=True):
+        place = _corner(row, column, *block.array.shape)
+        elementwise.copy_into(block.array, place(whole))
+        edges.append((block, _shown(place)))
+    return record(whole, *edges)
+
+
+def _corner(row: int, column: int, height: int, width: int) -> Any:
+    return lambda a: a.slice(0, row - height, row).slice(1, column - width, column)
+
+
+def _shown(place: Any) -> Any:
+    return lambda dy: part(dy, place)

@@ -9,7 +9,7 @@ from tritongrad.ops.arithmetic import abs, sign, square
 from tritongrad.ops.comparison import where
 from tritongrad.ops.decomposition import svdvals
 from tritongrad.ops.numpy_names import numpy_names
-from tritongrad.ops.operands import into
+from tritongrad.ops.operands import into, overwrite
 from tritongrad.ops.reduce import Dim, amax, amin, axes_of, count_over, kept_shape, sum
 from tritongrad.ops.transcendental import pow, sqrt
 from tritongrad.ops.views import movedim, reshape
@@ -143,3 +143,23 @@ def norm(
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference of two tensors that broadcast."""
     return vector_norm(input - other, p)
+
+
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | None = None) -> Tensor:
+    """input with every slice along `dim` whose p-norm is larger than `maxnorm` scaled down to it."""
+    if p <= 0:
+        raise RuntimeError(f"renorm: non-positive-norm not supported, got {p}")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    if input.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
+    axis = input.axis(dim)
+    others = tuple(a for a in range(input.ndim) if a != axis)
+    norms = vector_norm(input, p, others, True, dtype=dtypes.compute(input.dtype))
+    factor = where(norms > maxnorm, maxnorm / (norms + 1e-7), 1.0)
+    return into(out, "renorm", (input * factor.to(input.dtype)))
+
+
+def renorm_(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """`renorm` in place."""
+    return overwrite("renorm_", input.dtype, renorm, input, p=p, dim=dim, maxnorm=maxnorm)

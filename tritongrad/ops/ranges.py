@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 
+from tritongrad.ops.gather import index_select
 from tritongrad.ops.joining import stack
 from tritongrad.ops.placement import filled_in, placed, target
 from tritongrad.ops.views import expand, permute, reshape
 from tritongrad.tensor import Tensor, as_device, get_default_dtype
 from tritongrad_kernels import dtypes, elementwise, formulas, transcendental
-from tritongrad_kernels.array import Array, from_host
+from tritongrad_kernels.array import Array, contiguous_strides, from_host
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.formats import layout, require_strided
 from tritongrad_kernels.memory import Device
@@ -221,3 +223,27 @@ def _indices(name: str, chosen: np.ndarray, row: int, col: int, kind: dtype | No
         raise RuntimeError(f"{name}: extents must not be negative, got {row} and {col}")
     found = np.stack(np.nonzero(chosen)).astype((kind or dtypes.int64).numpy)
     return Tensor(from_host(found, as_device(device)))
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """Every choice of r elements of a vector, in order, a row each. Listed on the host."""
+    if input.ndim != 1:
+        raise RuntimeError(f"combinations: expected a vector, got shape {list(input.shape)}")
+    if r < 0:
+        raise RuntimeError(f"combinations: expected a non-negative number, got {r}")
+    if r == 0:
+        return Tensor(elementwise.full((0,), 0, input.dtype, input.device))
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.numel()), r)), np.int64).reshape(-1)
+    return reshape(index_select(input, 0, Tensor(from_host(rows, input.device))), (-1 if rows.size else 0, r))
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The coordinates of flat positions in C order of `shape`: a tensor of the shape of `indices` for each axis."""
+    extents = (shape,) if isinstance(shape, int) else tuple(shape)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"unravel_index: expected 'indices' to be integer dtype, got {indices.dtype.name}")
+    if min(extents, default=0) < 0:
+        raise ValueError(f"unravel_index: 'shape' cannot have negative values, got {list(extents)}")
+    steps = contiguous_strides(extents)
+    return tuple(indices // step % extent for step, extent in zip(steps, extents, strict=True))

@@ -99,6 +99,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     start, end = input.axis(start_dim), input.axis(end_dim)
     if input.ndim == 0:
         return reshape(input, 1)
+    if start == end:
+        return input
     if start > end:
         raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     shape = input.array.shape

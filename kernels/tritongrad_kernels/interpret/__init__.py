@@ -24,6 +24,7 @@ file of the `Memory` class.
 - libdevice: CUDA's functions of numbers
 - rewrite: a kernel's body as Python must run it
 - programs, launching: the programs of a launch and their order; arguments
+- excerpts: large launches in part
 - state: what a tool may replace or set
 - patches, language: attributes replaced in Triton, and the language's functions, once
 """
@@ -41,6 +42,7 @@ import triton.language as tl
 import triton.runtime.interpreter as stock
 
 from tritongrad_kernels.interpret import state as state
+from tritongrad_kernels.interpret.excerpts import excerpt as excerpt
 from tritongrad_kernels.interpret.language import patch_language
 from tritongrad_kernels.interpret.launching import call, run
 from tritongrad_kernels.interpret.libdevice import Extern, patch_libdevice

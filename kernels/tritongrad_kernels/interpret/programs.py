@@ -14,6 +14,7 @@ import triton.language as tl
 import triton.runtime.interpreter as stock
 from triton.runtime.errors import InterpreterError
 
+from tritongrad_kernels.interpret import excerpts
 from tritongrad_kernels.interpret.arguments import AddressOf, converted, real_address
 
 _program_order: str | int = "forward"
@@ -56,10 +57,12 @@ def run_grid(
 
 
 def _programs(grid: tuple[int, int, int]) -> Iterable[tuple[int, ...]]:
-    programs = itertools.product(*map(range, grid))
+    if excerpts.programs is None and _program_order == "forward":
+        return itertools.product(*map(range, grid))
+    x, y, z = grid
+    listed = [(k // z // y, k // z % y, k % z) for k in excerpts.ends(range(x * y * z), excerpts.programs)]
     if _program_order == "forward":
-        return programs
-    listed = list(programs)
+        return listed
     if _program_order == "reverse":
         return listed[::-1]
     random.Random(_program_order).shuffle(listed)

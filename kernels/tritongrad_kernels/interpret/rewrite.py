@@ -9,14 +9,17 @@ import inspect
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import triton
 import triton.language as tl
 import triton.runtime.interpreter as stock
 from triton.compiler.code_generator import CodeGenerator
 from triton.runtime.jit import JITCallable
+
+from tritongrad_kernels.interpret import excerpts, state
 
 COMPILES_CHAINS = not triton.__version__.startswith(("3.6.", "3.7.", "3.8."))
 """Whether Triton compiles `a < b < c`."""
@@ -32,10 +35,10 @@ class _Rewriter(ast.NodeTransformer):
     """The places where running a kernel as plain Python would differ from compiling it.
 
     Assigned numbers become tensors; `and`, `or`, `not` and chained comparisons of tensors become logical operations on
-    every lane, and `min` and `max` those of every lane. What Triton does not compile is an error where it is reached: a
-    branch on a block of more than one lane, a statement or expression its compiler has no rule for, a variable from
-    outside the kernel that is no `tl.constexpr`. Helpers are free variables of the result, under the names of
-    `_HELPERS`: nothing is written into the kernel's module.
+    every lane, and `min` and `max` those of every lane; the counter of a `range` has a compiled one's type. What Triton
+    does not compile is an error where it is reached: a branch on a block of more than one lane, a statement or
+    expression its compiler has no rule for, a variable from outside the kernel that is no `tl.constexpr`. Helpers are
+    free variables of the result, under the names of `_HELPERS`: nothing is written into the kernel's module.
     """
 
     def __init__(self, definition: ast.FunctionDef, outside: Mapping[str, Any]) -> None:
@@ -60,7 +63,7 @@ class _Rewriter(ast.NodeTransformer):
         if name in self.outside:
             readable = _is_readable(self.outside[name])
             return node if readable else _refusal(node, f"{name} is from outside the kernel and no tl.constexpr")
-        if name in ("min", "max"):
+        if name in ("min", "max", "range"):
             return ast.Name(f"__{name}", ast.Load())
         if hasattr(builtins, name) and name not in CodeGenerator.builtin_namespace:
             return _refusal(node, f"Triton's language has no {name}")
@@ -192,6 +195,23 @@ def _extreme(tritons: str, pythons: Callable) -> Callable:
     return extreme
 
 
+def _range(*bounds: Any) -> Iterable[Any]:
+    """The turns of a loop. A compiled counter has the widest type of the bounds, and goes one step past the last turn.
+
+    Bounds that are plain numbers are of 32 bits where that holds them. A counter of 32 bits is a plain number, too.
+    """
+    turns = range(*bounds)
+    if any(isinstance(b, tl.tensor) and b.dtype.primitive_bitwidth == 64 for b in bounds):
+        return (_int64(k) for k in excerpts.ends(turns, excerpts.turns))
+    if state.check_integers is not None and turns:
+        state.check_integers("add", np.array([turns[-1]], np.int32), np.array([turns.step], np.int32))
+    return excerpts.ends(turns, excerpts.turns)
+
+
+def _int64(value: int) -> tl.tensor:
+    return tl.tensor(stock.TensorHandle(np.array([value], np.int64), tl.int64), tl.int64)
+
+
 def _is_open(op: str, left: Any) -> bool:
     """Whether `left op right` still depends on right. Only constants decide early, as when compiling."""
     return isinstance(left, tl.tensor) or bool(left) == (op == "and")
@@ -219,6 +239,7 @@ _HELPERS: dict[str, Callable] = {
     "__refuse": _refuse,
     "__min": _extreme("builtin_min", min),
     "__max": _extreme("builtin_max", max),
+    "__range": _range,
 }
 
 

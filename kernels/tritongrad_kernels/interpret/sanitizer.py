@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import linecache
 import math
 import os
@@ -59,7 +60,7 @@ class Region:
 
     first    the address of its lowest element, as the kernel knows it; `shift` more is the real one
     nbytes   from its lowest to the end of its highest element
-    gaps     byte offsets within that at which no element starts, as a lookup table; None if there are none
+    gaps     whether there are gaps between elements; `_starts` knows where
     """
 
     def __init__(self, name: str, array: Any, number: int | None) -> None:
@@ -74,7 +75,8 @@ class Region:
         self.nbytes = 0 if self.empty else sum(map(abs, reach)) + self.itemsize
         self.first = self.lowest if number is None else ((number + 1) << SPACING) + self.lowest % 4096
         self.shift = self.lowest - self.first
-        self.gaps = None if self.empty else _gaps(self.shape, [abs(s) for s in strides], self.itemsize, self.nbytes)
+        self.axes = sorted(((abs(s), n) for n, s in zip(self.shape, strides, strict=True) if s and n > 1), reverse=True)
+        self.gaps = math.prod(n for _, n in self.axes) * self.itemsize != self.nbytes and not self.empty
         memory: Any = getattr(array, "memory", None)
         self.defined = getattr(memory, "defined", None)
         self.memory_address = 0 if self.defined is None else memory.address
@@ -84,6 +86,24 @@ class Region:
     def touch(self, places: np.ndarray, itemsize: int, writes: bool) -> None:
         for part in range(0, itemsize, self.itemsize):
             self.touched[int(writes), (places + part) // self.itemsize] = True
+
+    def starts(self, offsets: np.ndarray) -> np.ndarray:
+        """Whether an element starts at each of these byte offsets."""
+        reach = 0
+        for stride, n in reversed(self.axes):
+            if stride <= reach:
+                return self._table[offsets]
+            reach += stride * (n - 1)
+        for stride, n in self.axes:  # each axis reaches less far than one step of the axis before it
+            offsets = offsets - np.minimum(offsets // stride, n - 1) * stride
+        return offsets == 0
+
+    @functools.cached_property
+    def _table(self) -> np.ndarray:
+        """Whether an element starts at a byte offset, of axes that overlap."""
+        starts = np.zeros(self.nbytes, bool)
+        np.lib.stride_tricks.as_strided(starts, [n for _, n in self.axes], [s for s, _ in self.axes])[...] = True
+        return starts
 
     def __str__(self) -> str:
         return f"{self.name}, {self.dtype}{list(self.shape)} of {self.nbytes} bytes"
@@ -96,18 +116,6 @@ def _itemsize(array: Any) -> int:
 
 def _strides(array: Any) -> tuple[int, ...]:
     return tuple(array.strides if hasattr(array, "strides") else array.stride())
-
-
-def _gaps(shape: tuple[int, ...], strides: list[int], itemsize: int, nbytes: int) -> np.ndarray | None:
-    axes = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1 and s]
-    if math.prod(n for n, _ in axes) * itemsize == nbytes:
-        return None
-    places = np.zeros(1, np.int64)
-    for n, stride in axes:
-        places = np.add.outer(places, np.arange(n) * stride).reshape(-1)
-    gaps = np.ones(nbytes, bool)
-    gaps[places] = False
-    return gaps
 
 
 _reachable: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar("reachable", default=())
@@ -140,7 +148,11 @@ class Sanitizer(Memory):
     @property
     def traffic(self) -> Traffic | None:
         """What the last launch of this thread moved; None if it was not checked."""
-        return getattr(self._last, "traffic", None)
+        touched = getattr(self._last, "touched", None)
+        if touched is None:
+            return None
+        moved = sum(table.sum(axis=1) * itemsize for table, itemsize in touched)
+        return Traffic(*map(int, np.broadcast_to(moved, 2)))
 
     # ------------------------------------------------------------------------------------------------------ launches
 
@@ -148,7 +160,7 @@ class Sanitizer(Memory):
         """Run a launch under supervision."""
         arrays = [a for values in bound.values() for a in _arrays(values)]
         size = sum(math.prod(a.shape) * _itemsize(a) for a in arrays)
-        self._last.traffic = None
+        self._last.touched = None
         if self.active or (self.limit is not None and size > self.limit):
             for array in (*arrays, *_reachable.get()):
                 if hasattr(array, "memory"):
@@ -163,8 +175,7 @@ class Sanitizer(Memory):
         self.grid, self.active = grid, True
         try:
             programs.run_grid(kernel, bound, grid, self._address)
-            moved = sum(r.touched.sum(axis=1) * r.itemsize for r in (*self.regions, *self.tables))
-            self._last.traffic = Traffic(*map(int, np.broadcast_to(moved, 2)))
+            self._last.touched = [(r.touched, r.itemsize) for r in (*self.regions, *self.tables)]
         finally:
             self.active = False
 
@@ -226,8 +237,8 @@ class Sanitizer(Memory):
 
     def _places(self, region: Region, pointers: np.ndarray, itemsize: int, what: str) -> np.ndarray:
         offsets = (pointers - np.uint64(region.first)).astype(np.int64)
-        if region.gaps is not None and region.gaps[offsets].any():
-            at = int(offsets[region.gaps[offsets]][0])
+        if region.gaps and not (starts := region.starts(offsets)).all():
+            at = int(offsets[~starts][0])
             raise self._error(f"{what} {itemsize} bytes at byte {at:,} of {region}: in a gap between its elements")
         return offsets + (region.lowest - region.shadow.address)
 
@@ -255,15 +266,16 @@ class Sanitizer(Memory):
             return found.why
         if found.program == self._program():
             return f"this program {found.why}"
-        if found.program < 0:
+        if found.program < NOBODY:
             return f"other programs {'read' if found.program == SEVERAL else 'update atomically'}: a race"
         x, y, _ = self.grid
-        number = found.program
+        number = found.program - 1
         return f"program {(number % x, number // x % y, number // (x * y))} {found.why}: a race"
 
     def _program(self) -> int:
+        """The number of this program, from 1."""
         (x, y, z), (across, down, _) = stock.interpreter_builder.grid_idx, self.grid
-        return x + across * (y + down * z)
+        return 1 + x + across * (y + down * z)
 
     def _checked(self, addresses: Addresses, mask: np.ndarray | None, itemsize: int, writes: bool) -> Addresses:
         """The same addresses in real memory, for the lanes that are on; checked."""

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-NOBODY, SEVERAL, ATOMIC = -1, -2, -3
+NOBODY, SEVERAL, ATOMIC = 0, -1, -2
+"""In place of a program, which are counted from 1. Tables of nobody are zero, and cost nothing until they are touched:
+a view may reach over more memory than there is."""
 
 
 class Conflict(NamedTuple):
@@ -28,9 +30,9 @@ class Shadow:
 
     def __init__(self, address: int, nbytes: int, granule: int, defined: np.ndarray | None = None) -> None:
         self.address, self.nbytes, self.granule = address, nbytes, granule
-        self.readers = np.full(-(-nbytes // granule), NOBODY, np.int32)
-        self.writers = self.readers.copy()
-        self.fresh = np.zeros(self.readers.size, bool)
+        granules = -(-nbytes // granule)
+        self.readers, self.writers = np.zeros(granules, np.int32), np.zeros(granules, np.int32)
+        self.fresh = np.zeros(granules, bool)
         self.defined = defined
 
     def _granules(self, places: np.ndarray, itemsize: int) -> np.ndarray:
