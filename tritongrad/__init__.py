@@ -193,6 +193,7 @@ from tritongrad.ops.inplace import (
     square_ as square_,
     trunc_ as trunc_,
 )
+from tritongrad.ops.inplace_linalg import addmv_ as addmv_
 from tritongrad.ops.inplace_transcendental import (
     acos_ as acos_,
     acosh_ as acosh_,
@@ -258,7 +259,6 @@ from tritongrad.ops.linalg import (
     addbmm as addbmm,
     addmm as addmm,
     addmv as addmv,
-    addmv_ as addmv_,
     addr as addr,
     baddbmm as baddbmm,
     bmm as bmm,

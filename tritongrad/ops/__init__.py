@@ -15,6 +15,7 @@ from tritongrad.ops import (
     gather,
     indexing,
     inplace,
+    inplace_linalg,
     inplace_transcendental,
     inplace_views,
     joining,
@@ -155,6 +156,7 @@ _METHODS = [
         "reshape", "reshape_as", "squeeze", "sum_to_size", "swapaxes", "swapdims", "t", "transpose", "unflatten",
         "unsqueeze", "view", "view_as",
     )),
+    *(getattr(inplace_linalg, name) for name in ("addbmm_", "addmm_", "addmv_", "addr_", "baddbmm_")),
     *(getattr(inplace_views, name) for name in (
         "as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_",
         "unsqueeze_",
@@ -203,7 +205,7 @@ _METHODS = [
         "var",
     )),
     *(getattr(linalg, name) for name in (
-        "addbmm", "addbmm_", "addmm", "addmm_", "addmv", "addmv_", "addr", "addr_", "baddbmm", "baddbmm_", "bmm",
+        "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm",
         "cross", "dot", "ger", "inner", "kron", "matmul", "mm", "mv", "outer", "vdot",
     )),
     *(getattr(filled, name) for name in (
