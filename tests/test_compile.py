@@ -12,8 +12,9 @@ import pytest
 import triton
 import triton.language as tl
 
+import tritongrad as tg
 from tests import compiled_kernels as kernels, dying_kernels
-from tritongrad_kernels import compile, dtypes
+from tritongrad_kernels import compile, dtypes, launch as launching, memory
 from tritongrad_kernels.compile import machine_code
 from tritongrad_kernels.launch import Launch, Pointer
 
@@ -137,3 +138,27 @@ def test_a_process_that_compiles_launches_nothing() -> None:
     environment.pop("TRITON_INTERPRET", None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert "_map1 was launched in a process that only compiles (TRITONGRAD_COMPILE_FOR is set)" in done.stderr
+
+
+def test_launches_over_more_than_2_31_elements_compile() -> None:
+    """70000 x 70000: counts come in 64 bits, and nothing spills or runs out of room for it."""
+    n = 70_000
+    with memory.dry_run(), launching.column("sm_90"), launching.recording() as log:
+        x = tg.empty(n, n, dtype=tg.bfloat16)
+        image = tg.empty(n, 64, 28, 28, dtype=tg.bfloat16).contiguous(memory_format=tg.channels_last)
+        weight = tg.empty(64, 64, 3, 3, dtype=tg.bfloat16).contiguous(memory_format=tg.channels_last)
+        assert x.numel() > 2**31 and image.numel() > 2**31
+        del log[:]
+        x * 2
+        x.sum(0)
+        x.cumsum(1)
+        x @ x
+        tg.nn.functional.softmax(x, dim=1)
+        tg.nn.functional.conv2d(image, weight, padding=1)
+        tg.nn.functional.max_pool2d(image, 2)
+    variants = compile.specialise(log, "sm_90")
+    assert {"_map2", "_sum", "_matmul", "_conv2d"} <= {v.kernel for v in variants}
+    for report in compile.compile_all(variants):
+        assert report.problems() == [], report.variant.signature
+        # Where an extent itself needs 64 bits it has them; elsewhere kernels widen what they multiply.
+        assert "n i64" in report.variant.signature or not report.variant.kernel.startswith("_map")
