@@ -36,6 +36,7 @@ FOUND = [
     # Dtypes.
     program("F.tanhshrink(a)", BYTES),
     program("F.tanhshrink(a)", BOOLS),
+    program("F.softsign(a)", BOOLS),
     program("F.hardtanh(a)", BYTES),
     program("a.sum_to_size(1, 3)", BYTES),
     program("torch.cov(a)", BYTES),

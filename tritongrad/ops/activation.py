@@ -244,6 +244,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 def softsign(input: Tensor) -> Tensor:
     """input / (1 + |input|)."""
     require_tensor("softsign", input=input)
+    refuse("softsign", input.dtype, "b")
     y = apply("softsign", kernel._softsign, input, kind=floating_type(input))
     return record(y, (input, lambda dy: dy / (1 + abs(input)) ** 2))
 
