@@ -66,6 +66,9 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_80 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
         "sm_90": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
         "sm_90 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
+        # Left alone, ptxas spills four registers of products whose first operand lies column by column.
+        "sm_100": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
+        "sm_100 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3, maxnreg=168),
     },
     "matmul_integers": {
         "interpret": dict(BM=64, BN=64, BK=64),

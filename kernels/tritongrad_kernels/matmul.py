@@ -61,15 +61,17 @@ def _matmul(
     z = pid // (tiles_m * tiles_n * batches)
     group = tile_id // (8 * tiles_n)
     height = tl.minimum(tiles_m - group * 8, 8)
-    m = (group * 8 + (tile_id % (8 * tiles_n)) % height) * BM + tl.arange(0, BM)
-    n = ((tile_id % (8 * tiles_n)) // height) * BN + tl.arange(0, BN)
-    a_start, b_start = _offsets(batch, batch_shape, a_batch), _offsets(batch, batch_shape, b_batch)
+    top = (group * 8 + (tile_id % (8 * tiles_n)) % height) * BM
+    left = ((tile_id % (8 * tiles_n)) // height) * BN
     begin = z * split
-    end = tl.minimum(split, K - begin).to(
-        tl.int32
-    )  # counted from there: address arithmetic in 32 bits spares registers
-    a_row = A + a_start + begin * ak + clamped(m, M, EVEN_M)[:, None] * am
-    b_column = B + b_start + begin * bk + clamped(n, N, EVEN_N)[None, :] * bn
+    # What is inside the tile is counted from its corner: 32 bits spare registers.
+    m, n = tl.arange(0, BM), tl.arange(0, BN)
+    rows, columns = tl.minimum(M - top, BM).to(tl.int32), tl.minimum(N - left, BN).to(tl.int32)
+    end = tl.minimum(split, K - begin).to(tl.int32)
+    a_row = A + _offsets(batch, batch_shape, a_batch) + begin * ak + top * am
+    a_row += clamped(m, rows, EVEN_M).to(tl.int64)[:, None] * am
+    b_column = B + _offsets(batch, batch_shape, b_batch) + begin * bk + left * bn
+    b_column += clamped(n, columns, EVEN_N).to(tl.int64)[None, :] * bn
     acc = tl.zeros((BM, BN), ACC)
     for start in range(0, end, BK):
         inside = start + tl.arange(0, BK) < end
@@ -83,9 +85,9 @@ def _matmul(
             b = tl.load(b_column + k[:, None] * bk, mask=inside[:, None], other=0.0)
         acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
     if BIAS is not None:
-        acc += tl.load(BIAS + n, mask=n < N, other=0.0)[None, :].to(ACC)
-    place = OUT + ((z * batches + batch) * M + m[:, None]) * N + n[None, :]
-    tl.store(place, acc.to(OUT.dtype.element_ty), mask=(m < M)[:, None] & (n < N)[None, :])
+        acc += tl.load(BIAS + left + n, mask=n < columns, other=0.0)[None, :].to(ACC)
+    place = OUT + ((z * batches + batch) * M + top) * N + left + m.to(tl.int64)[:, None] * N + n[None, :]
+    tl.store(place, acc.to(OUT.dtype.element_ty), mask=(m < rows)[:, None] & (n < columns)[None, :])
 
 
 def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = None) -> Array:
