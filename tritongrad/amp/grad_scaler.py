@@ -9,11 +9,11 @@ from typing import Any
 from tritongrad.autograd import no_grad
 from tritongrad.ops.filled import full, zeros
 from tritongrad.ops.joining import stack
+from tritongrad.ops.layout import own
 from tritongrad.ops.reduce import amax
 from tritongrad.optim import Optimizer
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import dtypes, elementwise, memory, scaler as kernel
-from tritongrad_kernels.array import Array
+from tritongrad_kernels import dtypes, memory, scaler as kernel
 
 READY, UNSCALED, STEPPED = "ready", "unscaled", "stepped"
 
@@ -128,7 +128,7 @@ class GradScaler:
         for _, same in groupby(sorted(gradients, key=kind), kind):
             tensors = list(same)
             on = scale.to(tensors[0].device).array
-            found.append(Tensor(kernel.unscale([_dense(g) for g in tensors], on)))
+            found.append(Tensor(kernel.unscale([own(g) for g in tensors], on)))
             for g in tensors:
                 g.array.memory.version += 1
         return found
@@ -198,10 +198,3 @@ class GradScaler:
         self._growth_factor, self._backoff_factor = state_dict["growth_factor"], state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]
         self._scale = self._growth_tracker = None  # made anew from these, where the next loss is
-
-
-def _dense(gradient: Tensor) -> Array:
-    """The array of a gradient, which is made to own every element of the memory it spans."""
-    if gradient.array.dense_order() is None or gradient.array.offset:
-        gradient.array = elementwise.contiguous(gradient.array, always=True)
-    return gradient.array

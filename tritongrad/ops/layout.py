@@ -6,7 +6,7 @@ from typing import Any
 
 from tritongrad.tensor import Tensor, as_device, duplicate, record, to_device
 from tritongrad_kernels import dtypes, elementwise
-from tritongrad_kernels.array import empty
+from tritongrad_kernels.array import Array, empty
 from tritongrad_kernels.formats import (
     contiguous_format,
     memory_format,
@@ -34,6 +34,18 @@ def contiguous(x: Tensor, memory_format: memory_format = contiguous_format) -> T
     if x.array.has_strides(strides):
         return x
     return record(elementwise.in_order(x.array, strides), (x, lambda dy: dy))
+
+
+def owned(x: Tensor) -> Array:
+    """The array of x, or a copy, that owns every element of the memory it spans: what a walk through memory takes."""
+    a = x.array
+    return a if a.dense_order() is not None and a.offset == 0 else elementwise.contiguous(a, always=True)
+
+
+def own(x: Tensor) -> Array:
+    """`owned`, which x is from now on, so that writing to it writes to x."""
+    x.array = owned(x)
+    return x.array
 
 
 def to_same_device(x: Tensor, like: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tritongrad.autograd import is_grad_enabled
-from tritongrad.ops import elementwise as ew
+from tritongrad.ops.arithmetic import square
+from tritongrad.ops.comparison import ne, where
 from tritongrad.ops.reduce import mean, sum
 from tritongrad.ops.softmax import log_softmax
 from tritongrad.ops.views import permute, reshape
@@ -30,7 +31,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
             elementwise.broadcast_shapes(input.array.shape, target.array.shape)
         except ValueError:
             raise RuntimeError(f"mse_loss: {elementwise_fit} do not broadcast together") from None
-    return reduced(ew.square(input - target), reduction, "mse_loss")
+    return reduced(square(input - target), reduction, "mse_loss")
 
 
 @raised
@@ -67,7 +68,7 @@ def cross_entropy(
     if reduction != "mean" or not classes:
         # Probabilities: the mean is over rows.
         return reduced(losses, reduction, "cross_entropy")
-    kept = ew.ne(targets, ignore_index)
+    kept = ne(targets, ignore_index)
     acc = dtypes.accumulator(input.dtype)  # neither the sum nor the number of rows need fit a half
     total = sum(kept).to(acc) if weight is None else _weight_of(targets, weight.to(acc), kept)
     return (sum(losses, dtype=acc) / total).to(input.dtype)
@@ -98,7 +99,7 @@ def nll_loss(
     index.require_range(elementwise.contiguous(target.array), count, message, ignore_index)
     hot = _one_hot(target, count) & reshape(target != ignore_index, (-1, 1))
     scaled = hot.to(input.dtype) if weight is None else hot * reshape(weight, (1, -1))
-    losses = sum(ew.where(hot, -input * scaled, 0.0), 1)
+    losses = sum(where(hot, -input * scaled, 0.0), 1)
     if reduction != "mean":
         return reduced(reshape(losses, outer), reduction, "nll_loss")
     acc = dtypes.accumulator(input.dtype)
@@ -112,7 +113,7 @@ def _one_hot(target: Tensor, count: int) -> Tensor:
 
 def _weight_of(targets: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
     """The summed weight of the target classes."""
-    return sum(ew.where(_one_hot(targets, weight.shape[0]) & reshape(kept, (-1, 1)), reshape(weight, (1, -1)), 0.0))
+    return sum(where(_one_hot(targets, weight.shape[0]) & reshape(kept, (-1, 1)), reshape(weight, (1, -1)), 0.0))
 
 
 def _check(x: Tensor, target: Tensor, weight: Tensor | None, classes: bool, smoothing: float) -> None:

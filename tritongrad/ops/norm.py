@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tritongrad.autograd import is_grad_enabled
-from tritongrad.ops import elementwise as ew
+from tritongrad.ops import activation
 from tritongrad.ops.reduce import mean as mean_of
+from tritongrad.ops.transcendental import rsqrt
 from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, differentiable, record_joint
 from tritongrad_kernels import dtypes, elementwise, formulas, norm as kernel
@@ -137,10 +138,10 @@ def _composed(
     axes = (0, *range(2, x.ndim))
     if mean is None or rstd is None:
         centred = x - mean_of(x, axes, keepdim=True)
-        y = centred * ew.rsqrt(mean_of(centred * centred, axes, keepdim=True) + eps)
+        y = centred * rsqrt(mean_of(centred * centred, axes, keepdim=True) + eps)
     else:
         y = (x - reshape(mean, shape)) * reshape(rstd, shape)
     y = y if weight is None else y * reshape(weight, shape)
     y = y if bias is None else y + reshape(bias, shape)
     y = y if residual is None else y + residual
-    return ew.relu(y) if relu else y
+    return activation.relu(y) if relu else y

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad.autograd import is_grad_enabled
-from tritongrad.ops import elementwise as ew
 from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
 from tritongrad.ops.reduce import sum
+from tritongrad.ops.transcendental import exp
 from tritongrad.ops.views import reshape, transpose
 from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, record
@@ -55,7 +55,7 @@ def _softmax_rows(x: Tensor) -> Tensor:
 def _log_softmax_rows(x: Tensor) -> Tensor:
     def gradient(dy: Tensor, y: Tensor) -> Tensor:
         if is_grad_enabled():
-            return dy - ew.exp(y) * sum(dy, 1, keepdim=True)
+            return dy - exp(y) * sum(dy, 1, keepdim=True)
         return Tensor(kernel.log_softmax_grad(elementwise.contiguous(dy.array), y.array))
 
     return record(kernel.log_softmax(elementwise.contiguous(x.array)), (x, gradient))

@@ -10,10 +10,10 @@ from itertools import groupby
 from tritongrad.autograd import no_grad
 from tritongrad.ops.comparison import clamp
 from tritongrad.ops.joining import stack
+from tritongrad.ops.layout import own, owned
 from tritongrad.ops.norms import vector_norm
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes, elementwise, foreach as kernel
-from tritongrad_kernels.array import Array
 
 Tensors = Tensor | Iterable[Tensor]
 
@@ -34,7 +34,7 @@ def get_total_norm(
     norms = []
     for same in _alike(whole):
         if order in kernel.ORDERS:
-            norms.append(Tensor(kernel.norm([_dense(t) for t in same], order)))
+            norms.append(Tensor(kernel.norm([owned(t) for t in same], order)))
         else:
             norms += [vector_norm(t, order) for t in same]
     total = norms[0] if len(norms) == 1 else vector_norm(stack([n.to(device) for n in _promoted(norms)]), order)
@@ -58,7 +58,7 @@ def clip_grads_with_norm_(
     factor = clamp(float(max_norm) / (total_norm + 1e-6), max=1.0)
     for same in _alike(_gradients(_listed(parameters))):
         on = factor.to(same[0].device).to(dtypes.accumulator(same[0].dtype))
-        kernel.scale([_own(g) for g in same], on.array)
+        kernel.scale([own(g) for g in same], on.array)
         _written(same)
 
 
@@ -99,7 +99,7 @@ def clip_grad_norm(
 def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
     """Bring every element of the gradients of parameters between -clip_value and clip_value, in place."""
     for same in _alike(_gradients(_listed(parameters))):
-        kernel.clamp([_own(g) for g in same], -float(clip_value), float(clip_value))
+        kernel.clamp([own(g) for g in same], -float(clip_value), float(clip_value))
         _written(same)
 
 
@@ -124,21 +124,6 @@ def _alike(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
 def _promoted(norms: list[Tensor]) -> list[Tensor]:
     wide = any(n.dtype is dtypes.float64 for n in norms)
     return [n.to(dtypes.float64 if wide else dtypes.float32) for n in norms]
-
-
-def _dense(t: Tensor) -> Array:
-    """The array of a tensor, or a copy that owns every element of the memory it spans."""
-    return t.array if _owns(t.array) else elementwise.contiguous(t.array, always=True)
-
-
-def _own(gradient: Tensor) -> Array:
-    """The array of a gradient, which is made to own every element of the memory it spans."""
-    gradient.array = _dense(gradient)
-    return gradient.array
-
-
-def _owns(a: Array) -> bool:
-    return a.dense_order() is not None and a.offset == 0
 
 
 def _written(tensors: list[Tensor]) -> None:
