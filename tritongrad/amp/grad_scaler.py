@@ -13,7 +13,7 @@ from tritongrad.ops.layout import own
 from tritongrad.ops.reduce import amax
 from tritongrad.optim import Optimizer
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import dtypes, memory, scaler as kernel
+from tritongrad_kernels import amp as kernel, dtypes, memory
 
 READY, UNSCALED, STEPPED = "ready", "unscaled", "stepped"
 

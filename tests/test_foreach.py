@@ -1,4 +1,4 @@
-"""Clipping beside torch's, over dtypes, layouts and norms; and parameters as a vector."""
+"""Many arrays at once, as clipping needs them: beside torch, over dtypes, layouts and norms; parameters as a vector."""
 
 from __future__ import annotations
 
