@@ -1,5 +1,8 @@
 """The operations under the names torch.nn.functional gives them."""
 
+from typing import Any
+
+from tritongrad import random
 from tritongrad.ops.activation import (
     celu as celu,
     celu_ as celu_,
@@ -30,10 +33,20 @@ from tritongrad.ops.activation import (
     threshold as threshold,
     threshold_ as threshold_,
 )
+from tritongrad.ops.binary import (
+    binary_cross_entropy as binary_cross_entropy,
+    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
+    hinge_embedding_loss as hinge_embedding_loss,
+    kl_div as kl_div,
+    multi_margin_loss as multi_margin_loss,
+    multilabel_soft_margin_loss as multilabel_soft_margin_loss,
+    soft_margin_loss as soft_margin_loss,
+)
 from tritongrad.ops.conv import conv2d as conv2d
 from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
+from tritongrad.ops.filled import empty_like
 from tritongrad.ops.linalg import bilinear as bilinear, linear as linear
-from tritongrad.ops.loss import cross_entropy as cross_entropy, mse_loss as mse_loss, nll_loss as nll_loss
+from tritongrad.ops.loss import cross_entropy as cross_entropy, nll_loss as nll_loss
 from tritongrad.ops.norm import batch_norm as batch_norm
 from tritongrad.ops.padding import pad as pad
 from tritongrad.ops.pool import (
@@ -41,12 +54,53 @@ from tritongrad.ops.pool import (
     avg_pool2d as avg_pool2d,
     max_pool2d as max_pool2d,
 )
+from tritongrad.ops.regression import (
+    gaussian_nll_loss as gaussian_nll_loss,
+    huber_loss as huber_loss,
+    l1_loss as l1_loss,
+    mse_loss as mse_loss,
+    poisson_nll_loss as poisson_nll_loss,
+    smooth_l1_loss as smooth_l1_loss,
+)
+from tritongrad.ops.similarity import (
+    cosine_embedding_loss as cosine_embedding_loss,
+    cosine_similarity as cosine_similarity,
+    margin_ranking_loss as margin_ranking_loss,
+    normalize as normalize,
+    pairwise_distance as pairwise_distance,
+    triplet_margin_loss as triplet_margin_loss,
+    triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
+)
 from tritongrad.ops.softmax import log_softmax as log_softmax, softmax as softmax
 from tritongrad.ops.transcendental import sigmoid as sigmoid, tanh as tanh
 from tritongrad.random import dropout as dropout, rrelu as rrelu, rrelu_ as rrelu_
 from tritongrad.tensor import Tensor
+from tritongrad_kernels import dtypes
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), written over it if `inplace`."""
     return relu_(input) if inplace else _relu(input)
+
+
+def softmin(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
+    """softmax(-input)."""
+    return softmax(-input, dim, dtype=dtype)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A sample of the categorical distribution with these logits that has a gradient; one-hot if `hard`.
+
+    `eps` has no effect, as in torch. Source: Jang et al. 2017, Maddison et al. 2017.
+    """
+    noise = -random.exponential_(empty_like(logits.detach())).log()
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    picked = soft.argmax(dim, keepdim=True)
+    return (soft.detach() * 0).scatter(dim, picked, 1.0) - soft.detach() + soft
+
+
+def ctc_loss(*args: Any, **kwargs: Any) -> Tensor:
+    """Not offered yet."""
+    raise NotImplementedError("ctc_loss: connectionist temporal classification is not offered yet")

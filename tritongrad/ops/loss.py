@@ -1,11 +1,11 @@
-"""Losses."""
+"""Losses of logits and log-probabilities against classes."""
 
 from __future__ import annotations
 
 from tritongrad.autograd import is_grad_enabled
-from tritongrad.ops.arithmetic import square
 from tritongrad.ops.comparison import ne, where
-from tritongrad.ops.reduce import mean, sum
+from tritongrad.ops.reduce import sum
+from tritongrad.ops.reduction import chosen, reduced
 from tritongrad.ops.softmax import log_softmax
 from tritongrad.ops.views import permute, reshape
 from tritongrad.precision import raised
@@ -13,33 +13,14 @@ from tritongrad.tensor import Tensor, differentiable, record
 from tritongrad_kernels import dtypes, elementwise, index, loss as kernel
 
 
-def reduced(loss: Tensor, reduction: str, name: str) -> Tensor:
-    """A loss per element, its mean, or its sum."""
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
-    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
-
-
-@raised
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)^2, averaged over all elements, summed, or as they are."""
-    if input.shape != target.shape:
-        elementwise_fit = (
-            f"input {input.dtype.name}{list(input.shape)} and target {target.dtype.name}{list(target.shape)}"
-        )
-        try:
-            elementwise.broadcast_shapes(input.array.shape, target.array.shape)
-        except ValueError:
-            raise RuntimeError(f"mse_loss: {elementwise_fit} do not broadcast together") from None
-    return reduced(square(input - target), reduction, "mse_loss")
-
-
 @raised
 def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -50,6 +31,7 @@ def cross_entropy(
     distribution. The mean is over the weights of the target classes for indices, over rows for probabilities, as
     torch's.
     """
+    reduction = chosen(reduction, size_average, reduce)
     classes = not target.dtype.is_floating_point
     _check(input, target, weight, classes, label_smoothing)
     axis = 0 if input.ndim == 1 else 1
@@ -76,12 +58,19 @@ def cross_entropy(
 
 @raised
 def nll_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """-input[n, target[n]] weight[target[n]] for log-probabilities input [N, C], [C] or [N, C, d1, ...].
 
     Targets, weights and reductions are those of `cross_entropy`.
     """
+    reduction = chosen(reduction, size_average, reduce)
     axis = 0 if input.ndim == 1 else 1
     outer = (*input.shape[:axis], *input.shape[axis + 1 :])
     if not input.ndim or tuple(target.shape) != outer:
