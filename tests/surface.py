@@ -46,6 +46,8 @@ def find(name: str) -> Any:
         "ctx": _Context,
     }
     head, _, rest = name.partition(".")
+    if name in owners:
+        return owners[name]
     found: Any = owners.get(head) if rest else None
     if found is not None:
         return getattr(found, rest, None) if rest in _INSTANCE else getattr(found, rest)
@@ -88,10 +90,11 @@ class Watch:
 
     def pytest_configure(self, config: Any) -> None:
         for _, name in names():
-            owner: Any = tg.Tensor if name.startswith("Tensor.") else tg
-            attribute = name.partition(".")[2] if owner is tg.Tensor else name
-            if "." not in attribute and hasattr(owner, attribute) and computes(name):
-                self.wrap(owner, attribute, [name])
+            if computes(name):
+                head, _, attribute = name.rpartition(".")
+                owner = _Context if head == "ctx" else find(head) if head else tg
+                if hasattr(owner, attribute):
+                    self.wrap(owner, attribute, [name])
         tests.check.check = self._graded(tests.check.check, lambda named: SECOND if named.get("second") else GRADIENT)
         autograd = tg.autograd
         autograd.gradcheck = self._graded(autograd.gradcheck, lambda named: GRADIENT)
