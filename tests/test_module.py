@@ -332,3 +332,28 @@ def test_pickles() -> None:
     assert tg.equal(again(x), net(x)) and list(again.state_dict()) == list(net.state_dict())
     again.register_forward_hook(lambda mod, args, out: out * 0)
     assert not again(x).detach().numpy().any()
+
+
+def test_what_cannot_be_registered() -> None:
+    for m in (tg, torch):
+
+        class Early(m.nn.Module):  # type: ignore[misc, name-defined]
+            def __init__(self, m: Any = m) -> None:
+                self.register_buffer("early", m.ones(1))
+
+        net = m.nn.Module()
+        net.taken = 3
+        grown = m.nn.Parameter(m.ones(1)) * 2
+        for error, call in (
+            (TypeError, lambda net=net: net.add_module("a", 3)),
+            (TypeError, lambda net=net: net.add_module(3, None)),
+            (TypeError, lambda net=net, m=m: net.register_parameter("a", m.ones(1))),
+            (TypeError, lambda net=net, grown=grown: net.register_parameter("a", grown)),
+            (TypeError, lambda net=net: net.register_buffer("a", 3)),
+            (KeyError, lambda net=net: net.register_buffer("a.b", None)),
+            (KeyError, lambda net=net: net.register_parameter("", None)),
+            (KeyError, lambda net=net: net.register_parameter("taken", None)),
+            (AttributeError, Early),
+        ):
+            with pytest.raises(error):
+                call()

@@ -70,6 +70,18 @@ def test_attributes_register_and_replace() -> None:
         nn.Module()(1)
 
 
+def test_what_is_replaced_keeps_its_place() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    net[0] = nn.Identity()
+    net[2].weight = nn.Parameter(tg.zeros(3, 3))
+    assert [type(m).__name__ for m in net] == ["Identity", "ReLU", "Linear"]
+    assert list(net.state_dict()) == ["2.weight", "2.bias"]
+    net[2].weight = None
+    net[2].extra = nn.ReLU()
+    net[2].bias = None
+    assert list(net.state_dict()) == []
+
+
 def test_tied_weights_appear_once_as_parameters_and_twice_in_the_state() -> None:
     a, b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     b.weight = a.weight

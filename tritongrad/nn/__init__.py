@@ -30,7 +30,13 @@ from tritongrad.nn.activation import (
     Threshold as Threshold,
 )
 from tritongrad.nn.batchnorm import BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d
-from tritongrad.nn.container import ModuleList as ModuleList, Sequential as Sequential
+from tritongrad.nn.container import (
+    ModuleDict as ModuleDict,
+    ModuleList as ModuleList,
+    ParameterDict as ParameterDict,
+    ParameterList as ParameterList,
+    Sequential as Sequential,
+)
 from tritongrad.nn.conv import Conv2d as Conv2d
 from tritongrad.nn.dropout import Dropout as Dropout
 from tritongrad.nn.flatten import Flatten as Flatten

@@ -62,10 +62,10 @@ class Module(Hooked, Stateful):
             object.__setattr__(self, name, value)
             return
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, but=self._parameters)
             self._parameters[name] = value
         elif isinstance(value, Module):
-            self._forget(name)
+            self._forget(name, but=self._modules)
             self._modules[name] = value
         elif name in self._parameters:
             if value is not None:
@@ -97,10 +97,11 @@ class Module(Hooked, Stateful):
         if not self._forget(name):
             object.__delattr__(self, name)
 
-    def _forget(self, name: str) -> bool:
+    def _forget(self, name: str, but: dict | None = None) -> bool:
+        """Take a name away wherever it stands; in the table `but` it keeps its place."""
         found = False
         for table in (self._parameters, self._buffers, self._modules, self.__dict__):
-            if name in table:
+            if table is not but and name in table:
                 del table[name]
                 found = True
         self._non_persistent_buffers_set.discard(name)
@@ -108,28 +109,36 @@ class Module(Hooked, Stateful):
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under a name; None reserves the name."""
-        self._check_name(name, "parameter")
+        self._check(name, "parameter", param, Parameter)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is part of the state but not trained; not saved unless `persistent`."""
-        self._check_name(name, "buffer")
+        self._check(name, "buffer", tensor, Tensor)
         self._buffers[name] = tensor
         if not persistent:
             self._non_persistent_buffers_set.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module under a name."""
-        self._check_name(name, "module")
+        self._check(name, "module", module, Module)
         self._modules[name] = module
 
     register_module = add_module
 
-    def _check_name(self, name: str, what: str) -> None:
+    def _check(self, name: str, what: str, value: Any, kind: type) -> None:
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(f"cannot assign {what} before {type(self).__name__}'s super().__init__() call")
+        if not isinstance(name, str):
+            raise TypeError(f"{what} name should be a string, got {type(name).__name__}")
         if "." in name or not name:
             raise KeyError(f"{what} name {name!r} must not be empty or contain a dot")
         if hasattr(self, name) and name not in self._parameters | self._buffers | self._modules:
             raise KeyError(f"attribute {name!r} already exists")
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"cannot register a {type(value).__name__} as {what} {name!r}: expected {kind.__name__}")
+        if isinstance(value, Parameter) and value.node is not None:
+            raise ValueError(f"cannot register a result of other tensors as parameter {name!r}: it must be a leaf")
 
     # -------------------------------------------------------------------------------------------------- the tree
 
