@@ -22,10 +22,11 @@ demo test fuzz test-lanes: export OPENBLAS_NUM_THREADS = 1
 demo: .venv/.installed
 	.venv/bin/python examples/digits.py
 
-# Tests of the files that hold kernels and operations. They alone run under coverage, which Python 3.11 pays for with half
-# its speed. The decompositions are numpy's.
-KERNEL_FILES := $(notdir $(shell grep -l "@triton.jit" kernels/tritongrad_kernels/*.py) $(wildcard tritongrad/ops/*.py))
-KERNEL_TESTS := $(filter-out tests/test_decomposition.py,$(wildcard $(addprefix tests/test_,$(sort $(KERNEL_FILES)))))
+# Tests of the files that hold kernels, and of the operations that formulas are for. They alone run under coverage, which
+# Python 3.11 pays for with more than half its speed.
+KERNEL_FILES := $(notdir $(shell grep -l "@triton.jit" kernels/tritongrad_kernels/*.py))
+FORMULA_TESTS := activation arithmetic comparison masking special
+KERNEL_TESTS := $(wildcard $(addprefix tests/test_,$(sort $(KERNEL_FILES) $(FORMULA_TESTS:%=%.py))))
 OTHER_TESTS := $(filter-out $(KERNEL_TESTS),$(wildcard tests/test_*.py))
 PYTEST = pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
