@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import importlib
 import multiprocessing
 import random
 import types
@@ -67,6 +68,13 @@ class Stream(ours.IterableDataset[int]):
 class Sized(Stream):
     def __len__(self) -> int:
         return self.stop
+
+
+class OneShort(list):
+    """Gives fewer items than were asked for."""
+
+    def __getitems__(self, indices: list[int]) -> list[int]:
+        return indices[1:]
 
 
 def plain(value: Any) -> Any:
@@ -148,7 +156,58 @@ def test_collate_refuses(batch: list[Any], error: type[Exception], message: str)
         ours.default_collate(batch)
 
 
+class Word:
+    """An item nobody knows how to batch."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Loud(Word):
+    pass
+
+
+def test_collate_by_a_map_of_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    def join(lib: Any) -> Any:
+        def function(batch: Any, *, collate_fn_map: Any = None) -> Any:
+            return lib._utils.collate.collate([len(w.text) for w in batch], collate_fn_map=collate_fn_map)
+
+        return function
+
+    items = [(Word("a"), {"x": Loud("bc"), "y": 1.5, "z": np.arange(2)})] * 2
+    for lib in (ours, theirs):
+        collating: Any = lib._utils.collate
+        with pytest.raises(TypeError, match=r"default_collate: batch must contain .*; found .*Word"):
+            lib.default_collate(items)
+        with pytest.raises(TypeError, match=r"must contain tensors"):
+            collating.collate([1, 2])
+        monkeypatch.setitem(collating.default_collate_fn_map, Word, join(lib))
+    assert plain(ours.default_collate(items)) == plain(theirs.default_collate(items))
+    ((batch,), (expected,)) = epochs(ours.DataLoader(items, 2)), epochs(theirs.DataLoader(items, 2))  # type: ignore
+    assert batch == expected
+    monkeypatch.setitem(ours._utils.collate.default_collate_fn_map, Loud, lambda batch, collate_fn_map: "loud")
+    assert ours.default_collate(items)[1]["x"] == "loud"
+
+
+def test_names_of_the_modules_behind() -> None:
+    for module in ("dataset", "sampler", "distributed", "dataloader", "_utils.collate", "_utils.worker"):
+        mine = importlib.import_module(f"tritongrad.utils.data.{module}")
+        names = [n for n in vars(importlib.import_module(f"torch.utils.data.{module}")) if hasattr(mine, n)]
+        for name in (n for n in names if n in vars(ours) and not n.startswith("__")):
+            assert getattr(mine, name) is getattr(ours, name)
+
+
 # ------------------------------------------------------------------------------------------------------------ datasets
+
+
+def test_stack_dataset() -> None:
+    for stack in (
+        lambda lib: lib.StackDataset(range(5), list("abcde")),
+        lambda lib: lib.StackDataset(image=range(5), text=lib.Subset(list("abcdefg"), range(5))),
+    ):
+        got, expected = stack(ours), stack(theirs)
+        assert len(got) == 5 and got[3] == expected[3] and got.__getitems__([4, 0]) == expected.__getitems__([4, 0])
+        assert epochs(ours.DataLoader(got, 2)) == epochs(theirs.DataLoader(expected, 2))
 
 
 def test_tensor_dataset() -> None:
@@ -265,6 +324,33 @@ def test_subclass_that_redefines_iter_is_iterated() -> None:
     assert [b.tolist() for b in ours.DataLoader(range(5), 2, sampler=Backwards(range(5)))] == [[4, 3], [2, 1], [0]]
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("count", "replicas"), [(10, 3), (9, 3), (1, 4), (0, 2)])
+def test_distributed_sampler(count: int, replicas: int, drop_last: bool) -> None:
+    def shares(lib: Any, **options: Any) -> list[Any]:
+        return [lib.DistributedSampler(range(count), replicas, r, drop_last=drop_last, **options)
+                for r in range(replicas)]  # fmt: skip
+
+    if count >= replicas or not drop_last:  # torch's length is below zero there
+        got, expected = shares(ours, shuffle=False), shares(theirs, shuffle=False)
+        assert [list(s) for s in got] == ([list(s) for s in expected] if count else [[], []])
+        assert [len(s) for s in got] == [len(s) for s in expected]
+    shuffled = shares(ours, seed=3)
+    first = [list(s) for s in shuffled]
+    assert [list(s) for s in shuffled] == first  # the same epoch
+    together = {i for s in first for i in s}
+    assert len(together) == (count // replicas * replicas if drop_last else count)
+    for sampler in shuffled:
+        sampler.set_epoch(1)
+    if count > 5:
+        assert [list(s) for s in shuffled] != first
+
+
+def test_distributed_sampler_needs_to_be_told() -> None:
+    with pytest.raises(RuntimeError, match="no process group"):
+        ours.DistributedSampler(DATA)
+
+
 # -------------------------------------------------------------------------------------------------------------- loader
 
 DATA: Any = list(range(10))
@@ -283,6 +369,39 @@ REFUSED = [
     (lambda lib: lib.DataLoader(DATA, timeout=-1), ValueError, "timeout option should be non-negative"),
     (lambda lib: lib.DataLoader(DATA, prefetch_factor=2), ValueError, "could only be specified in multiprocessing"),
     (lambda lib: lib.DataLoader(DATA, persistent_workers=True), ValueError, "needs num_workers > 0"),
+    (
+        lambda lib: lib.DataLoader(DATA, num_workers=1, multiprocessing_context="rope"),
+        ValueError,
+        "multiprocessing_context option should specify a valid start method in .*, but got .*rope",
+    ),
+    (
+        lambda lib: lib.DataLoader(DATA, num_workers=1, multiprocessing_context=3),
+        TypeError,
+        "multiprocessing_context option should be a valid context object",
+    ),
+    (
+        lambda lib: lib.DataLoader(DATA, multiprocessing_context="spawn"),
+        ValueError,
+        "multiprocessing_context can only be used with",
+    ),
+    (
+        lambda lib: setattr(lib.DataLoader(DATA), "batch_size", 3),
+        ValueError,
+        "batch_size attribute should not be set after DataLoader is initialized",
+    ),
+    (lambda lib: lib.StackDataset(), ValueError, "At least one dataset should be passed"),
+    (lambda lib: lib.StackDataset(DATA, [1]), ValueError, "Size mismatch between datasets"),
+    (lambda lib: lib.StackDataset(DATA, x=DATA), ValueError, "but both"),
+    (
+        lambda lib: lib.StackDataset(OneShort()).__getitems__([1, 2]),
+        ValueError,
+        "output size mismatch. Expected 2, got 1",
+    ),
+    (
+        lambda lib: lib.DistributedSampler(DATA, 2, 2),
+        ValueError,
+        r"Invalid rank 2, rank should be in the interval \[0, 1\]",
+    ),
     (lambda lib: lib.RandomSampler(DATA, replacement=1), TypeError, "replacement should be a boolean value"),
     (lambda lib: lib.RandomSampler(DATA, num_samples=-1), ValueError, "num_samples should be a positive integer"),
     (lambda lib: lib.WeightedRandomSampler([[1.0]], 1), ValueError, "weights should be a 1d sequence"),
@@ -300,7 +419,6 @@ def test_options_torch_refuses_too(make: Any, error: type[Exception], message: s
 def test_options_of_our_own() -> None:
     for options, message in (
         ({"worker_type": "fibre"}, "'process' or 'thread', but got 'fibre'"),
-        ({"num_workers": 1, "multiprocessing_context": "fork"}, "must be 'spawn' or None, but got 'fork'"),
         ({"num_workers": 1, "prefetch_factor": 0}, "prefetch_factor option should be positive"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -315,7 +433,8 @@ def test_options_of_our_own() -> None:
         ours.WeightedRandomSampler([1.0], 1, replacement=1)
     with pytest.raises(ValueError, match="too few to draw 3 samples without"):
         ours.WeightedRandomSampler([1, 0, 1], 3, replacement=False)
-    assert ours.DataLoader(DATA, num_workers=1, multiprocessing_context=multiprocessing.get_context("spawn"))
+    for context in ("fork", multiprocessing.get_context("spawn")):
+        assert ours.DataLoader(DATA, num_workers=1, multiprocessing_context=context).num_workers == 1
 
 
 @pytest.mark.parametrize(
@@ -350,6 +469,33 @@ def test_length_of_an_iterable() -> None:
     assert [*lengths, len(ours.DataLoader(Sized(7), 3, drop_last=True))] == [3, 7, 2]
     with pytest.raises(TypeError):
         len(ours.DataLoader(Stream(7)))
+
+
+def test_a_stream_longer_than_it_said() -> None:
+    class Longer(Sized):
+        def __len__(self) -> int:
+            return self.stop - 4
+
+    loader = ours.DataLoader(Longer(7), 2)
+    assert len(epochs(loader)[0]) == 4  # nobody asked for the length
+    assert len(loader) == 2
+    with pytest.warns(UserWarning, match="Longer was reported to be 2 .* but 3 batches have been fetched"):
+        epochs(loader)
+
+
+def test_what_a_collate_function_makes_is_pinned() -> None:
+    class Batch:
+        def __init__(self, items: list[int]) -> None:
+            self.items, self.pinned = tg.tensor(items), 0
+
+        def pin_memory(self) -> Batch:
+            self.pinned += 1
+            return self
+
+    (batch,) = ours.DataLoader(DATA, 10, collate_fn=lambda items: {"a": (Batch(items), tg.tensor(1))}, pin_memory=True)
+    assert batch["a"][0].pinned == 1 and batch["a"][1].item() == 1
+    (batch,) = ours.DataLoader(DATA, 10, collate_fn=Batch, in_order=False)
+    assert batch.pinned == 0
 
 
 def test_seeds_decide_the_order() -> None:

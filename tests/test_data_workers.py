@@ -261,11 +261,86 @@ def test_resumption_of_others() -> None:
         resumed.load_state_dict({"seed": 1, "position": 0, "generator": [1, 2]})
 
 
+class Drawing(ours.Sampler[int]):
+    """Draws a new order on every pass from a generator it has, as torch's documentation shows."""
+
+    def __init__(self) -> None:
+        self.generator = tg.Generator().manual_seed(5)
+
+    def __iter__(self) -> Iterator[int]:
+        for _ in range(10):
+            yield int(tg.randint(1000, (1,), generator=self.generator).item()) % 10
+
+    def __len__(self) -> int:
+        return 10
+
+
+class Counting(ours.Sampler[int]):
+    """Has a state of its own that decides the order."""
+
+    def __init__(self) -> None:
+        self.random = np.random.default_rng(3)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.random.permutation(10).tolist())
+
+    def __len__(self) -> int:
+        return 10
+
+    def state_dict(self) -> Any:
+        return self.random.bit_generator.state
+
+    def load_state_dict(self, state: Any) -> None:
+        self.random.bit_generator.state = state
+
+
+SAMPLERS: dict[str, Callable[[], dict[str, Any]]] = {
+    "draws from its generator": lambda: {"sampler": Drawing()},
+    "state of its own": lambda: {"sampler": Counting()},
+    "distributed": lambda: {"sampler": ours.DistributedSampler(DATA, 2, 1)},
+    "weighted": lambda: {"sampler": ours.WeightedRandomSampler(range(10), 10)},
+    "batches": lambda: {"batch_sampler": ours.BatchSampler(Counting(), 3, False), "batch_size": 1},
+    "one by one": lambda: {"shuffle": True, "batch_size": None, "generator": tg.Generator().manual_seed(2)},
+}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_resumption_with_samplers(kind: str, workers: int) -> None:
+    """The rest of the second epoch and the whole third are those of a run that nobody stopped."""
+
+    def make() -> ours.DataLoader[Any]:
+        tg.manual_seed(4)
+        place: Any = "thread" if workers else "process"
+        return loader(DATA, **{"batch_size": 3, "num_workers": workers, "worker_type": place, **SAMPLERS[kind]()})
+
+    def passes(loader: ours.DataLoader[Any], numbers: list[int]) -> list[Any]:
+        given = []
+        for epoch in numbers:
+            if isinstance(loader.sampler, ours.DistributedSampler):
+                loader.sampler.set_epoch(epoch)
+            given += epochs(loader)
+        return given
+
+    whole = passes(make(), [0, 1, 2])
+    stopped = make()
+    passes(stopped, [0])
+    if kind == "distributed":
+        stopped.sampler.set_epoch(1)  # type: ignore[attr-defined]
+    given = [plain(batch) for _, batch in zip(range(1), stopped, strict=False)]
+    state, random_state = json.loads(json.dumps(stopped.state_dict())), tg.get_rng_state()
+    resumed = make()
+    resumed.load_state_dict(state)
+    tg.set_rng_state(random_state)
+    assert given + epochs(resumed)[0] == whole[1]
+    assert passes(resumed, [2]) == whole[2:]
+
+
 def test_state_between_epochs_is_a_fresh_start() -> None:
     loader = ours.DataLoader(DATA, 4)
-    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None}
+    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None, "sampler": None}
     epochs(loader)
-    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None}
+    assert loader.state_dict() == {"seed": None, "position": 0, "generator": None, "sampler": None}
 
 
 def test_resumption_with_workers() -> None:
@@ -283,6 +358,15 @@ def test_resumption_with_workers() -> None:
     resumed = make(3)
     resumed.load_state_dict(state)
     assert labels(epochs(resumed)[0]) == labels(whole[3:])
+
+
+def test_workers_collate_by_the_map_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = ours._utils.collate.default_collate_fn_map
+    monkeypatch.setitem(functions, complex, lambda batch, collate_fn_map: tg.tensor([z.imag for z in batch]))
+    complexes = loader([(1j, 5), (2j, 6)], num_workers=1, worker_type="thread")
+    monkeypatch.undo()
+    (batch,) = complexes
+    assert [v.tolist() for v in batch] == [[1.0, 2.0], [5, 6]]
 
 
 def test_without_grain(monkeypatch: pytest.MonkeyPatch) -> None:

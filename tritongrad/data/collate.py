@@ -18,6 +18,8 @@ from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import from_host
 from tritongrad_kernels.memory import Device
 
+FunctionMap = dict[Any, Callable[..., Any]]
+
 
 def default_collate(batch: Sequence[Any]) -> Any:
     """A list of items as one batch: numbers, numpy arrays and tensors stacked along a new first axis into tensors.
@@ -26,9 +28,24 @@ def default_collate(batch: Sequence[Any]) -> Any:
     promotes them to). Strings and bytes stay a list. Mappings, sequences and namedtuples are batched element by element
     and keep their type, except that a tuple becomes a list, as in torch. Tensors are made on the default device.
 
-    Raises TypeError for any other item, RuntimeError for shapes or lengths that differ.
+    Items of other types are batched by the functions of `default_collate_fn_map`, which may be changed (workers get it
+    as it is when their loader is made). Raises TypeError for any other item, RuntimeError for shapes or lengths that
+    differ.
     """
-    return to_tensors(collate_arrays(batch))
+    return collate(batch, collate_fn_map=default_collate_fn_map) if customised() else _plain(batch)
+
+
+def collate(batch: Sequence[Any], *, collate_fn_map: FunctionMap | None = None) -> Any:
+    """A list of items as one batch, made by the functions of a map, in containers as `default_collate` makes them.
+
+    `collate_fn_map[kind]` is called as `f(items, collate_fn_map=...)` for items of exactly that type; where there is
+    none for it, the first is that whose type (or tuple of types) the items are instances of.
+    """
+    first, functions = batch[0], collate_fn_map or {}
+    function = functions.get(type(first)) or next((functions[k] for k in functions if isinstance(first, k)), None)
+    if function is not None:
+        return function(batch, collate_fn_map=collate_fn_map)
+    return _in_containers(batch, lambda items: collate(items, collate_fn_map=collate_fn_map))
 
 
 def default_convert(data: Any) -> Any:
@@ -53,15 +70,43 @@ def collate_arrays(batch: Sequence[Any]) -> Any:
         return numbers.astype(get_default_dtype().numpy) if numbers.dtype.kind == "f" else numbers
     elif isinstance(first, str | bytes):
         return batch
-    elif isinstance(first, Mapping):
-        return _like_mapping(first, {key: collate_arrays([item[key] for item in batch]) for key in first})
-    elif isinstance(first, Sequence):
+    return _in_containers(batch, collate_arrays)
+
+
+def _in_containers(batch: Sequence[Any], collate_items: Callable[[Sequence[Any]], Any]) -> Any:
+    first = batch[0]
+    if isinstance(first, Mapping):
+        return _like_mapping(first, {key: collate_items([item[key] for item in batch]) for key in first})
+    if isinstance(first, Sequence):
         if any(len(item) != len(first) for item in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        columns = [collate_arrays(column) for column in zip(*batch, strict=True)]
+        columns = [collate_items(column) for column in zip(*batch, strict=True)]
         return columns if type(first) is tuple else _like_sequence(first, columns)
     kind = f"array of {first.dtype}" if isinstance(first, np.ndarray) else str(type(first))
     raise TypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {kind}")
+
+
+def _plain(batch: Sequence[Any], *, collate_fn_map: FunctionMap | None = None) -> Any:
+    return to_tensors(collate_arrays(batch))
+
+
+default_collate_fn_map: FunctionMap = {
+    Tensor: _plain,
+    np.ndarray: _plain,
+    (np.bool_, np.number): _plain,
+    float: _plain,
+    int: _plain,
+    str: _plain,
+    bytes: _plain,
+}
+"""How `default_collate` batches items that are no containers: a function for each type, or tuple of types."""
+
+_as_made = dict(default_collate_fn_map)
+
+
+def customised() -> bool:
+    """Whether a user has changed `default_collate_fn_map`."""
+    return default_collate_fn_map != _as_made
 
 
 def convert_arrays(data: Any) -> Any:

@@ -78,6 +78,44 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         return {**self.__dict__, "_hosted": []}
 
 
+class StackDataset(Dataset[Any]):
+    """Item i is the tuple of the i-th items of several datasets, or, of datasets given by keyword, a dict of them.
+
+    Raises ValueError for no datasets, both kinds, or lengths that differ.
+    """
+
+    datasets: tuple[Any, ...] | dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if args and kwargs:
+            raise ValueError("StackDataset: datasets are given by position or by keyword, but both were used")
+        if not args and not kwargs:
+            raise ValueError("StackDataset: At least one dataset should be passed")
+        self.datasets = args or kwargs
+        lengths = [len(d) for d in args or kwargs.values()]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"StackDataset: Size mismatch between datasets of {lengths} items")
+
+    def _items(self, fetch: Callable[[Any], Any]) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: fetch(d) for name, d in self.datasets.items()}
+        return tuple(fetch(d) for d in self.datasets)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._items(lambda d: d[index])
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        columns = self._items(lambda d: _exactly(fetch_items(d, indices), len(indices)))
+        if isinstance(columns, dict):
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return list(zip(*columns, strict=True))
+
+    def __len__(self) -> int:
+        return _length(
+            self.datasets[next(iter(self.datasets))] if isinstance(self.datasets, dict) else self.datasets[0]
+        )
+
+
 class ConcatDataset(Dataset[T]):
     """The items of several datasets, one after another."""
 
@@ -175,6 +213,12 @@ def fetch_items(dataset: Dataset[T], indices: list[Any]) -> list[T]:
     """The items at `indices`, fetched together where the dataset can."""
     together = getattr(dataset, "__getitems__", None)
     return together(indices) if callable(together) else [dataset[i] for i in indices]
+
+
+def _exactly(items: list[Any], count: int) -> list[Any]:
+    if len(items) != count:
+        raise ValueError(f"Nested dataset's output size mismatch. Expected {count}, got {len(items)}")
+    return items
 
 
 def batch_fetcher(dataset: Dataset[Any]) -> Callable[[list[int]], list[np.ndarray]] | None:

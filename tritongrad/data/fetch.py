@@ -1,4 +1,4 @@
-"""Making one batch: what every worker does, and this process where there are none. Needs nothing but numpy."""
+"""Making one batch: what every worker does, and this process where there are none. Needs nothing optional."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tritongrad.data.collate import collate_arrays, convert_arrays, to_tensors
+from tritongrad.data.collate import collate_arrays, convert_arrays, to_tensors, walk
 from tritongrad.data.dataset import Dataset, IterableDataset, batch_fetcher, fetch_items
 from tritongrad.random import default_generator
+from tritongrad.tensor import Tensor
 from tritongrad_kernels.memory import Device
 
 Place = Literal["here", "process", "thread"]  # where a batch is made
@@ -133,5 +134,14 @@ class Fetcher:
         return collate_arrays(items) if self.batched else convert_arrays(items)
 
     def finish(self, batch: Any, device: Device | None) -> Any:
-        """The second half of the default collate, in the consuming process."""
-        return batch if self.collate_fn is not None else to_tensors(batch, device)
+        """The second half of the default collate, in the consuming process; `device` is where tensors are to be, the
+        CPU if pinned memory was asked for. What another collate made may have a way of its own to be pinned."""
+        if self.collate_fn is None:
+            return to_tensors(batch, device)
+        return batch if device is None else walk(batch, _pinned, tuple)
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, Tensor):  # on the host it is pinned already
+        return value
+    return value.pin_memory() if hasattr(value, "pin_memory") else value

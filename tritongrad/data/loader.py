@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.context
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from types import ModuleType
@@ -10,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from tritongrad.data.collate import default_collate, default_convert
+from tritongrad.data.collate import collate, customised, default_collate, default_collate_fn_map, default_convert
 from tritongrad.data.dataset import Dataset
 from tritongrad.data.fetch import Fetcher
 from tritongrad.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, ordered
@@ -33,14 +37,16 @@ class DataLoader(Generic[T]):
     worker_type: "process", or "thread", which starts at once and suits items whose making releases Python's lock.
     collate_fn: makes a batch of a list of items, in the worker; default `default_collate`, whose tensors are made in
         this process, on the default device.
-    pin_memory: leave the default collate's tensors in host memory, which on a machine with a GPU is pinned.
+    pin_memory: leave the default collate's tensors in host memory, which on a machine with a GPU is pinned; what
+        `collate_fn` gives is asked to `pin_memory()` itself where it has that method.
     timeout: seconds to wait for a batch from a worker before RuntimeError; 0 waits for ever.
     worker_init_fn: called once in every worker with its number, before its first batch; for a thread, in that thread.
     persistent_workers: keep the workers from epoch to epoch. A worker process takes seconds to start, so prefer this
         to the default, which is torch's. Such a loader serves one iteration at a time: a new one ends the one before.
         Workers keep the dataset as it was when they were started.
-    multiprocessing_context: "spawn" or None; there is no other way here.
+    multiprocessing_context: checked as torch does, and not used: worker processes are always spawned.
     pin_memory_device: accepted and not used.
+    in_order: accepted and not used: batches always come in order.
 
     Order and random numbers. Every epoch has a seed, drawn from `generator` (the sampler's, if it has one), else from
     this thread's default generator: `tritongrad.manual_seed` decides all. From it come the order and, for batch b of
@@ -79,12 +85,16 @@ class DataLoader(Generic[T]):
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
         pin_memory_device: str = "",
+        in_order: bool = True,
         worker_type: Literal["process", "thread"] = "process",
     ) -> None:
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers, multiprocessing_context, worker_type)
         batched = batch_size is not None or batch_sampler is not None
-        default = collate_fn is None or collate_fn is default_collate
-        self._fetcher = Fetcher(dataset, None if default else collate_fn, batched, batch_size, drop_last)
+        collating = collate_fn
+        if collate_fn is None or collate_fn is default_collate:
+            changed = batched and customised()  # workers do not see a map changed here
+            collating = partial(collate, collate_fn_map=dict(default_collate_fn_map)) if changed else None
+        self._fetcher = Fetcher(dataset, collating, batched, batch_size, drop_last)
         if self._fetcher.iterable:
             _check_iterable(shuffle, sampler, batch_sampler)
         if sampler is not None and shuffle:
@@ -104,12 +114,8 @@ class DataLoader(Generic[T]):
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         self.dataset, self.sampler, self.batch_sampler = dataset, sampler, batch_sampler
         self.batch_size = batch_size if sampler is not None or self._fetcher.iterable else None
-        self.drop_last, self.generator, self.num_workers, self.worker_type = (
-            drop_last,
-            generator,
-            num_workers,
-            worker_type,
-        )
+        self.drop_last, self.generator, self.in_order = drop_last, generator, in_order
+        self.num_workers, self.worker_type = num_workers, worker_type
         self.collate_fn = collate_fn or (default_collate if batched else default_convert)
         self.pin_memory, self.pin_memory_device, self.timeout = pin_memory, pin_memory_device, timeout
         self.worker_init_fn, self.multiprocessing_context = worker_init_fn, multiprocessing_context
@@ -119,19 +125,31 @@ class DataLoader(Generic[T]):
         self._resumed: tuple[int, int] | None = None
         self._seed: int | None = None  # of the epoch under way
         self._position = 0  # batches of it that were given
+        self._at_start: tuple[Any, Any] = (None, None)  # states of generator and sampler when it began
+        self._told: int | None = None  # the length that a user was told a stream has
+        self._made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        fixed = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+        if name in fixed and "_made" in self.__dict__:
+            raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         """Batches in an epoch. TypeError if the dataset or sampler has no length."""
         if not self._fetcher.iterable:
             return len(self._keys())  # type: ignore[arg-type]
-        items = len(self.dataset)  # type: ignore[arg-type]
-        if self.batch_size is None:
-            return items
-        return items // self.batch_size if self.drop_last else -(-items // self.batch_size)
+        count = len(self.dataset)  # type: ignore[arg-type]
+        if self.batch_size is not None:
+            count = count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        self._told = count
+        return count
 
     def __iter__(self) -> Iterator[T]:
-        seed, position = self._resumed or ((self._own_generator() or default_generator).host_seed(), 0)
+        own, stateful = self._own_generator(), self._stateful_sampler()
+        seed, position = self._resumed or ((own or default_generator).host_seed(), 0)
         self._resumed, self._seed, self._position = None, seed, position
+        self._at_start = _state(own), stateful and stateful.state_dict()
         pool = self._workers() if self.num_workers else None
         numbered = self._numbered(seed, position)
         batches = pool.begin(seed, numbered) if pool is not None else self._fetcher.batches(numbered, seed, "here")
@@ -140,31 +158,39 @@ class DataLoader(Generic[T]):
         return self._give(batches, seed, pool)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in which epoch this loader is, in plain numbers: {"seed", "position", "generator"}.
+        """Where in which epoch this loader is, in plain numbers: {"seed", "position", "generator", "sampler"}.
 
         After it was loaded into a loader of the same options, that one's next epoch consists of exactly the batches
-        that were still to come. Between epochs the seed is None. `generator` is the state of the loader's or sampler's
-        own generator if it has one. The default generator is not the loader's to save.
+        that were still to come, and those after it are as they would have been. Between epochs the seed is None.
+        `generator` is the state of the loader's or sampler's own generator if it has one. The default generator is not
+        the loader's to save. `sampler` is what the sampler's `state_dict()` gave when the epoch began, if it has that.
         """
-        own = self._own_generator()
-        state = own.get_state().tolist() if own is not None else None
+        own, stateful = self._own_generator(), self._stateful_sampler()
+        generator, sampler = _state(own), stateful and stateful.state_dict()
         seed, position = self._resumed or (self._seed, self._position)
-        return {"seed": seed, "position": position, "generator": state}
+        if self._seed is not None:
+            sampler = self._at_start[1]
+            if not _repeats(self._keys()):  # it will draw from its generator again
+                generator = self._at_start[0]
+        return {"seed": seed, "position": position, "generator": generator, "sampler": sampler}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Make the next epoch go on where the loader that gave `state` was.
 
         The order is drawn again and its beginning skipped, without fetching it. A sampler of the user's that only has
-        `__iter__` is asked for a new pass, whose beginning is skipped; the beginning of an IterableDataset is read and
-        discarded. Raises ValueError if `state` is no such state.
+        `__iter__` is asked for a new pass, whose beginning is skipped: it repeats its order if that comes from its
+        `generator` or from what its `state_dict()` and `load_state_dict()` save. The beginning of an IterableDataset is
+        read and discarded. Raises ValueError if `state` is no such state.
         """
-        if set(state) != {"seed", "position", "generator"}:
+        if set(state) | {"sampler"} != {"seed", "position", "generator", "sampler"}:
             raise ValueError(f"DataLoader: expected a state of seed, position and generator, got keys {sorted(state)}")
-        own = self._own_generator()
+        own, stateful = self._own_generator(), self._stateful_sampler()
         if (own is None) != (state["generator"] is None):
             raise ValueError("DataLoader: the state is of a loader with a generator of its own, or this one has one")
         if own is not None:
-            own.set_state(Tensor(from_host(np.array(state["generator"], np.uint8))))
+            own.set_state(Tensor(from_host(np.array(state["generator"], np.uint8), Device("cpu"))))
+        if stateful is not None and state.get("sampler") is not None:
+            stateful.load_state_dict(state["sampler"])
         self._resumed = None if state["seed"] is None else (state["seed"], state["position"])
         self._seed, self._position = None, 0
 
@@ -173,6 +199,14 @@ class DataLoader(Generic[T]):
 
     def _own_generator(self) -> Generator | None:
         return getattr(self._keys(), "generator", None) or self.generator
+
+    def _stateful_sampler(self) -> Any:
+        """What gives the order, if it has a state that can be saved."""
+        keys = self._keys()
+        for candidate in (keys, getattr(keys, "sampler", None)):
+            if hasattr(candidate, "state_dict") and hasattr(candidate, "load_state_dict"):
+                return candidate
+        return None
 
     def _numbered(self, seed: int, position: int) -> Iterator[tuple[int, Any]] | None:
         """The keys of each batch still to come, with its number; None for an iterable dataset."""
@@ -187,6 +221,8 @@ class DataLoader(Generic[T]):
                 batch = self._fetcher.finish(batch, device)
                 if self._seed == seed:
                     self._position += 1
+                    if self._told is not None and self._position > self._told:
+                        self._warn_of_length()
                 yield batch
             done = True
         finally:
@@ -194,6 +230,15 @@ class DataLoader(Generic[T]):
                 self._seed, self._position = None, 0
             if pool is not None and (pool.broken or pool is not self._pool):
                 pool.close()
+
+    def _warn_of_length(self) -> None:
+        warnings.warn(
+            f"DataLoader: the length of {type(self.dataset).__name__} was reported to be {self._told} (when accessing "
+            f"len(dataloader)), but {self._position} batches have been fetched. With workers, each is to give its own "
+            "share of the stream: see get_worker_info.",
+            stacklevel=4,
+        )
+        self._told = None
 
     def _workers(self) -> Any:
         if self._pool is not None and not self._pool.broken:
@@ -242,12 +287,29 @@ def _check_workers(
     if multiprocessing_context is not None:
         if num_workers == 0:
             raise ValueError("DataLoader: multiprocessing_context can only be used with num_workers > 0")
-        method = getattr(multiprocessing_context, "get_start_method", lambda: multiprocessing_context)()
-        if method != "spawn":
-            raise ValueError(
-                f"DataLoader: worker processes are spawned; multiprocessing_context must be 'spawn' or None, "
-                f"but got {multiprocessing_context!r}"
+        methods = multiprocessing.get_all_start_methods()
+        if isinstance(multiprocessing_context, str):
+            if multiprocessing_context not in methods:
+                raise ValueError(
+                    f"DataLoader: multiprocessing_context option should specify a valid start method in {methods}, "
+                    f"but got {multiprocessing_context!r}"
+                )
+        elif not isinstance(multiprocessing_context, multiprocessing.context.BaseContext):
+            raise TypeError(
+                "DataLoader: multiprocessing_context option should be a valid context object or a string specifying "
+                f"the start method, but got {multiprocessing_context!r}"
             )
+
+
+def _state(generator: Generator | None) -> list[int] | None:
+    return None if generator is None else generator.get_state().tolist()
+
+
+def _repeats(keys: Any) -> bool:
+    """Whether a sampler gives the same order again for the same seed."""
+    if isinstance(keys, BatchSampler):
+        keys = keys.sampler
+    return isinstance(keys, Sampler) and type(keys).order is not Sampler.order
 
 
 def _check_iterable(shuffle: object, sampler: object, batch_sampler: object) -> None:

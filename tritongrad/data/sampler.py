@@ -197,6 +197,57 @@ class BatchSampler(Sampler[list[Any]]):
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
 
+class DistributedSampler(Sampler[int]):
+    """The share of process `rank` among `num_replicas`: every num_replicas-th index of an order they all have.
+
+    The order is random under `seed` and the number given to `set_epoch`, which is to be called before every epoch, or
+    else all epochs have the same; with `shuffle=False` it is that of the dataset. Shares are of equal length: some
+    indices come twice, or with `drop_last` the last are left out.
+
+    Raises RuntimeError without `num_replicas` and `rank`, which torch asks its process group for, ValueError for a rank
+    outside 0 .. num_replicas-1.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if num_replicas is None or rank is None:
+            raise RuntimeError(
+                "DistributedSampler: requires num_replicas and rank, because there is no process group here to ask"
+            )
+        if not 0 <= rank < num_replicas:
+            raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
+        self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
+        self.shuffle, self.seed, self.drop_last, self.epoch = shuffle, seed, drop_last, 0
+        count = len(dataset)
+        self.num_samples = count // num_replicas if drop_last else -(-count // num_replicas)
+        self.total_size = self.num_samples * num_replicas
+
+    def order(self, seed: int) -> Iterator[int]:
+        count = len(self.dataset)
+        shared = host_random((self.seed + self.epoch) % 2**64).permutation(count) if self.shuffle else np.arange(count)
+        return iter(np.resize(shared, self.total_size)[self.rank :: self.num_replicas].tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Have the next pass be in the order of this epoch."""
+        self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.epoch = state["epoch"]
+
+
 def _check_count(name: str, count: object) -> None:
     if not isinstance(count, int) or isinstance(count, bool) or count <= 0:
         raise ValueError(f"{name}: num_samples should be a positive integer value, but got num_samples={count}")

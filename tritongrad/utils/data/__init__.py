@@ -6,10 +6,12 @@ from tritongrad.data import (
     ConcatDataset as ConcatDataset,
     DataLoader as DataLoader,
     Dataset as Dataset,
+    DistributedSampler as DistributedSampler,
     IterableDataset as IterableDataset,
     RandomSampler as RandomSampler,
     Sampler as Sampler,
     SequentialSampler as SequentialSampler,
+    StackDataset as StackDataset,
     Subset as Subset,
     SubsetRandomSampler as SubsetRandomSampler,
     TensorDataset as TensorDataset,
@@ -19,4 +21,11 @@ from tritongrad.data import (
     default_convert as default_convert,
     get_worker_info as get_worker_info,
     random_split as random_split,
+)
+from tritongrad.utils.data import (
+    _utils as _utils,
+    dataloader as dataloader,
+    dataset as dataset,
+    distributed as distributed,
+    sampler as sampler,
 )
