@@ -27,6 +27,7 @@ TINY = {
     "conv2d_input_grad": {"BO": 16, "BP": 16, "BC": 16},
     "conv2d_weight_grad": {"BO": 16, "BP": 16, "BC": 16, "SPLIT": 48},
     "norm": {"BM": 8, "BC": 4, "CHUNK": 16},
+    "layernorm": {"BM": 2, "BN": 4, "LEAST": 1},
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},
     "pool": {"BP": 8, "BC": 4},
     "softmax": {"BM": 2, "BN": 16, "LEAST": 1},

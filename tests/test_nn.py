@@ -169,8 +169,7 @@ def test_printed_tree_is_torchs() -> None:
     t = torch.nn
     theirs = t.Sequential(t.Conv2d(3, 8, 3, 2, 1, bias=False), t.BatchNorm2d(8), t.ReLU(inplace=True),
                           t.MaxPool2d(3, 2, 1), t.Sequential(t.Linear(8, 2), t.Dropout(0.1)))  # fmt: skip
-    # Newer versions of torch also print a batch norm's bias.
-    assert repr(ours) == repr(theirs).replace("affine=True, bias=True", "affine=True")
+    assert repr(ours) == repr(theirs)
 
 
 def test_containers() -> None:
@@ -214,8 +213,6 @@ def test_batch_norm_modes() -> None:
         a, b = ours(tg.tensor(x)), theirs(torch.tensor(x).double())
         assert np.allclose(a.detach().numpy(), b.detach().numpy(), atol=1e-4)
     ours.reset_parameters()
-    with pytest.raises(ValueError, match=r"BatchNorm2d: expected an input \[N, C, H, W\] with 3 channels"):
-        nn.BatchNorm2d(3)(tg.ones(2, 3))
 
 
 def test_running_statistics_can_be_reset() -> None:

@@ -78,6 +78,12 @@ from tritongrad.ops.assignment import (
     fill_ as fill_,
     zero_ as zero_,
 )
+from tritongrad.ops.builtin_norms import (
+    batch_norm as batch_norm,
+    group_norm as group_norm,
+    instance_norm as instance_norm,
+    layer_norm as layer_norm,
+)
 from tritongrad.ops.comparison import (
     allclose as allclose,
     bitwise_and as bitwise_and,
@@ -252,6 +258,7 @@ from tritongrad.ops.joining import (
     tile as tile,
     vstack as vstack,
 )
+from tritongrad.ops.layernorm import rms_norm as rms_norm
 from tritongrad.ops.layout import (
     clone as clone,
 )

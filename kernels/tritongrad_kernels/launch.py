@@ -103,6 +103,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BM=1 << 11, BC=1 << 9, CHUNK=1 << 20),
         "sm_80": dict(BM=32, BC=64, CHUNK=1024, num_warps=4),
     },
+    # Rows x elements of a row.
+    "layernorm": {
+        "interpret": dict(BM=1 << 9, BN=1 << 11),
+        "sm_80": dict(BM=1, BN=2048, LEAST=1024, num_warps=4),
+    },
     # Keys x the elements of a row each names. Left alone, ptxas spills a register or two to fit one more block.
     "rows": {
         "interpret": dict(KEYS=1 << 9, REST=1 << 9, LEAST=1 << 18),

@@ -29,7 +29,12 @@ from tritongrad.nn.activation import (
     Tanhshrink as Tanhshrink,
     Threshold as Threshold,
 )
-from tritongrad.nn.batchnorm import BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d
+from tritongrad.nn.batchnorm import (
+    BatchNorm1d as BatchNorm1d,
+    BatchNorm2d as BatchNorm2d,
+    BatchNorm3d as BatchNorm3d,
+    SyncBatchNorm as SyncBatchNorm,
+)
 from tritongrad.nn.container import (
     ModuleDict as ModuleDict,
     ModuleList as ModuleList,
@@ -40,6 +45,17 @@ from tritongrad.nn.container import (
 from tritongrad.nn.conv import Conv2d as Conv2d
 from tritongrad.nn.dropout import Dropout as Dropout
 from tritongrad.nn.flatten import Flatten as Flatten
+from tritongrad.nn.instancenorm import (
+    InstanceNorm1d as InstanceNorm1d,
+    InstanceNorm2d as InstanceNorm2d,
+    InstanceNorm3d as InstanceNorm3d,
+)
+from tritongrad.nn.layernorm import (
+    GroupNorm as GroupNorm,
+    LayerNorm as LayerNorm,
+    LocalResponseNorm as LocalResponseNorm,
+    RMSNorm as RMSNorm,
+)
 from tritongrad.nn.linear import Identity as Identity, Linear as Linear
 from tritongrad.nn.loss import (
     BCELoss as BCELoss,

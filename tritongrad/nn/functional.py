@@ -45,6 +45,13 @@ from tritongrad.ops.binary import (
 from tritongrad.ops.conv import conv2d as conv2d
 from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
 from tritongrad.ops.filled import empty_like
+from tritongrad.ops.layernorm import (
+    group_norm as group_norm,
+    instance_norm as instance_norm,
+    layer_norm as layer_norm,
+    local_response_norm as local_response_norm,
+    rms_norm as rms_norm,
+)
 from tritongrad.ops.linalg import bilinear as bilinear, linear as linear
 from tritongrad.ops.loss import cross_entropy as cross_entropy, nll_loss as nll_loss
 from tritongrad.ops.norm import batch_norm as batch_norm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops import activation
+from tritongrad.ops.operands import require_tensor
 from tritongrad.ops.reduce import mean as mean_of
 from tritongrad.ops.transcendental import rsqrt
 from tritongrad.ops.views import reshape
@@ -31,7 +32,8 @@ def batch_norm(
     `momentum`; otherwise they are the running ones. With `residual` and `relu`, relu(batch_norm(input) + residual) in
     the same pass. Source: Ioffe and Szegedy 2015.
     """
-    _check(input, running_mean, running_var, weight, bias, training, residual)
+    require_tensor("batch_norm", input=input)
+    _check(input, running_mean, running_var, weight, bias, training, residual, eps)
     rows, channels = input.numel() // max(input.shape[1], 1), input.shape[1]
     matrix = _rows(input.array, rows, channels)
     acc = dtypes.accumulator(input.dtype)
@@ -84,10 +86,13 @@ def _check(
     bias: Tensor | None,
     training: bool,
     residual: Tensor | None,
+    eps: float,
 ) -> None:
     described = f"{x.dtype.name}{list(x.shape)}"
-    if x.ndim < 2 or not x.dtype.is_floating_point:
-        raise RuntimeError(f"batch_norm: expected a floating-point input [N, C, ...], got {described}")
+    if x.ndim < 2:
+        raise RuntimeError(f"batch_norm: expected an input [N, C, ...], got {described}")
+    if not x.dtype.is_floating_point:
+        raise NotImplementedError(f"batch_norm: expected a floating-point input [N, C, ...], got {described}")
     for name, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
         if t is not None and t.shape != (x.shape[1],):
             raise RuntimeError(
@@ -99,6 +104,9 @@ def _check(
         )
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("batch_norm: running_mean and running_var must be given in evaluation mode")
+    if eps < 0 or (training and eps == 0):
+        wanted = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm: eps must be {wanted}, but got {eps}")
     if training and x.numel() // max(x.shape[1], 1) <= 1:
         raise ValueError(f"batch_norm: expected more than 1 value per channel when training, got input {described}")
 
