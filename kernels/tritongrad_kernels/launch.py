@@ -118,7 +118,37 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BP=1 << 11, BC=1 << 9),
         "sm_80": dict(BP=16, BC=64, num_warps=4),
     },
-    # Rows x classes.
+    # Queries x keys; heads wider than 128 have rows of their own.
+    "attention": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=128, BN=64, num_warps=8, num_stages=3),
+        "sm_80 float32": dict(BM=64, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_wide": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=64, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=16, num_warps=8, num_stages=2),
+    },
+    "attention_query_grad": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=128, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_query_grad_wide": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=64, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
+    },
+    "attention_key_grad": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=32, BN=128, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_key_grad_wide": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
+    },
     # Rows x classes.
     "softmax": {
         "interpret": dict(BM=1 << 9, BN=1 << 11),

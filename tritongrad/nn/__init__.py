@@ -1,6 +1,6 @@
 """Modules, layers and losses."""
 
-from tritongrad.nn import functional as functional, init as init, utils as utils
+from tritongrad.nn import attention as attention, functional as functional, init as init, utils as utils
 from tritongrad.nn.activation import (
     CELU as CELU,
     ELU as ELU,

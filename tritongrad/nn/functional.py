@@ -3,6 +3,7 @@
 from typing import Any
 
 from tritongrad import random
+from tritongrad.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from tritongrad.ops.activation import (
     celu as celu,
     celu_ as celu_,
