@@ -175,8 +175,17 @@ def test_scale_of_several() -> None:
 
 
 def test_the_older_names() -> None:
-    scaler = tg.cuda.amp.GradScaler(init_scale=2.0)
-    assert isinstance(scaler, tg.amp.GradScaler) and scaler.get_scale() == 2.0
+    """What scripts older than torch.amp call: torch.cuda.amp's scaler, which takes no device."""
+    scaler = tg.cuda.amp.GradScaler(2.0, 3.0, 0.25, 1)
+    assert isinstance(scaler, tg.amp.GradScaler)
+    p = tg.ones(1, requires_grad=True)
+    optimizer = tg.optim.SGD([p], lr=0.5)
+    for factor, scale in ((1.0, 6.0), (float("inf"), 1.5)):
+        optimizer.zero_grad()
+        scaler.scale(p.sum() * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert scaler.get_scale() == scale and p.item() == 0.5
 
 
 class Product(tg.autograd.Function):

@@ -219,7 +219,7 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="non-leaf"):
         tg.optim.SGD([p * 2])
     with pytest.raises(ValueError, match="more than one"):
-        tg.optim.SGD([p, p])
+        tg.optim.SGD([{"params": [p]}, {"params": [p]}])
     assert "lr: 0.001" in repr(tg.optim.SGD([p]))
 
 

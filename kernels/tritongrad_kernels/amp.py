@@ -12,7 +12,7 @@ from tritongrad_kernels import dtypes, reduce
 from tritongrad_kernels.array import Array, empty
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import launch
-from tritongrad_kernels.optim import _block, _pointer, table
+from tritongrad_kernels.optim import _block, _pointer, _read, table
 
 
 @triton.jit
@@ -39,10 +39,7 @@ def _unscale(TABLE, BLOCKS, SCALE, FOUND, GRAD: tl.constexpr, ACC: tl.constexpr,
 def _unscale_block(row, i, mask, inverse, GRAD: tl.constexpr, ACC: tl.constexpr):
     """`_unscale` for elements i of the gradient with this row: 1.0 where one is not finite."""
     at = _pointer(row, 1, GRAD) + i
-    if mask is None:
-        g = tl.load(at).to(ACC)
-    else:
-        g = tl.load(at, mask=mask, other=0.0).to(ACC)
+    g = _read(at, mask, ACC)
     tl.store(at, (g * inverse.to(tl.float32).to(ACC)).to(GRAD), mask=mask)
     finite = tl.abs(g) < float("inf")
     return tl.max(tl.where(finite, 0.0, 1.0), 0)
@@ -68,7 +65,7 @@ def _move(SCALE, TRACKER, FOUND, growth, backoff, INTERVAL: tl.constexpr):
 
 def unscale(gradients: Sequence[Array], scale: Array) -> Array:
     """Divide gradients of one dtype, each dense, by `scale` in place; 1.0 in an array of one if any is not finite."""
-    tables = table([[g, None] for g in gradients], [[] for _ in gradients])
+    tables = table([[g, None] for g in gradients])
     kind = gradients[0].dtype
     found = empty((tables.blocks.shape[0],), dtypes.float32, gradients[0].device)
     launch(

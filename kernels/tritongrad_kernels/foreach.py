@@ -82,7 +82,7 @@ def _between(x, least, most):
 def norm(arrays: Sequence[Array], order: float) -> Array:
     """The norm of one of ORDERS of all elements of dense arrays of one dtype: one number in its accumulator."""
     kind = dtypes.accumulator(arrays[0].dtype)
-    tables = table([[a, None] for a in arrays], [[] for _ in arrays])
+    tables = table([[a, None] for a in arrays])
     parts = empty((tables.blocks.shape[0],), kind, arrays[0].device)
     launch(
         _norms,
@@ -107,7 +107,7 @@ def scale(arrays: Sequence[Array], factor: Array) -> None:
     """Multiply dense arrays of one dtype by `factor`, one number in their accumulator, in place."""
     kind = dtypes.accumulator(arrays[0].dtype)
     assert factor.dtype is kind and factor.size == 1
-    tables = table([[a, None] for a in arrays], [[] for _ in arrays])
+    tables = table([[a, None] for a in arrays])
     launch(
         _scale,
         tables.blocks.shape[0],
@@ -125,7 +125,7 @@ def scale(arrays: Sequence[Array], factor: Array) -> None:
 def clamp(arrays: Sequence[Array], least: float, most: float) -> None:
     """Bring the elements of dense arrays of one dtype between two numbers, in place."""
     kind = arrays[0].dtype
-    tables = table([[a, None] for a in arrays], [[] for _ in arrays])
+    tables = table([[a, None] for a in arrays])
     launch(
         _clamp,
         tables.blocks.shape[0],

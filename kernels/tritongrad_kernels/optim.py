@@ -147,6 +147,49 @@ def _adam_block(
         tl.store(_pointer(row, 6, COPY) + i, p.to(COPY), mask=mask)
 
 
+@triton.jit
+def _update(
+    TABLE, BLOCKS, NUMBERS, f: tl.constexpr, STATES: tl.constexpr, COUNT: tl.constexpr, PARAM: tl.constexpr,
+    GRAD: tl.constexpr, ACC: tl.constexpr, COPY: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """param, states = f(param, grad, states, numbers), for any formula of `optim_formulas.py`.
+
+    STATES and COUNT say how many arrays of state and how many numbers f takes. COPY (or None) is the dtype of a second
+    copy of the parameter that is written along.
+    Shapes  table rows [length, param, grad, state ..., copy] (int64, addresses), COUNT numbers (float64) a row.
+    Grid    one program per BLOCK elements of a parameter, through BLOCKS [programs, 2] = (row, block).
+    Bytes   read param, grad, states; write param, states (and copy).
+    """
+    row, start, n = _block(TABLE, BLOCKS, STATES + 4, BLOCK)
+    numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * COUNT
+    i = start + tl.arange(0, BLOCK)
+    if start + BLOCK <= n:  # as in `_sgd`
+        _update_block(row, numbers, i, None, f, STATES, COUNT, PARAM, GRAD, ACC, COPY)
+    else:
+        _update_block(row, numbers, i, i < n, f, STATES, COUNT, PARAM, GRAD, ACC, COPY)
+
+
+@triton.jit
+def _update_block(
+    row, numbers, i, mask, f: tl.constexpr, STATES: tl.constexpr, COUNT: tl.constexpr, PARAM: tl.constexpr,
+    GRAD: tl.constexpr, ACC: tl.constexpr, COPY: tl.constexpr,
+):  # fmt: skip
+    """`_update` for elements i of the parameter with this row and these numbers."""
+    param = _pointer(row, 1, PARAM) + i
+    given = ()
+    for k in tl.static_range(COUNT):
+        given = given + (tl.load(numbers + k).to(ACC),)  # type: ignore[assignment]
+    states = ()
+    for k in tl.static_range(STATES):
+        states = states + (_read(_pointer(row, 3 + k, PARAM) + i, mask, ACC),)  # type: ignore[assignment]
+    p, states = f(_read(param, mask, ACC), _read(_pointer(row, 2, GRAD) + i, mask, ACC), states, given)
+    for k in tl.static_range(STATES):
+        tl.store(_pointer(row, 3 + k, PARAM) + i, states[k].to(PARAM), mask=mask)
+    tl.store(param, p.to(PARAM), mask=mask)
+    if COPY is not None:
+        tl.store(_pointer(row, 3 + STATES, COPY) + i, p.to(COPY), mask=mask)
+
+
 @dataclass(frozen=True)
 class Table:
     """The device tables of one launch: a row of addresses and a row of numbers for each parameter."""
@@ -159,29 +202,30 @@ class Table:
     arrays: list[Array]
 
 
-def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[float]]) -> Table:
+def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[float]] = ()) -> Table:
     """Tables for parameters given as [param, grad, state ..., copy], each dense and in the same memory order.
 
-    None stands for an array this launch does not touch.
+    None stands for an array this launch does not touch; without `numbers` the kernel reads none.
     """
-    params = [row[0] for row in tensors if row[0] is not None]
-    longest = max(p.size for p in params)
-    config = tile("optim", BLOCK=longest)
-    rows, blocks, nbytes = [], [], 0
-    for t, (param, row) in enumerate(zip(params, tensors, strict=True)):
+    listed = [(param, row, k) for k, row in enumerate(tensors) if (param := row[0]) is not None and param.size]
+    first = next(a for row in tensors for a in row if a is not None)
+    longest = max((param.size for param, _, _ in listed), default=1)
+    config = tile("optim", BLOCK=longest, itemsize=dtypes.accumulator(first.dtype).itemsize)
+    rows, blocks, nbytes = [], [np.zeros((0, 2), np.int64)], 0
+    for t, (param, row, _) in enumerate(listed):
         rows.append([param.size, *(0 if a is None else a.data_ptr() for a in row)])
         blocks.append(np.stack(np.broadcast_arrays(t, np.arange(cdiv(param.size, config["BLOCK"]))), 1))
         present = [(k, a.nbytes) for k, a in enumerate(row) if a is not None]
         # Each array is read and written, but the gradient only read and the copy, last, only written.
         nbytes += sum(n * (1 if k in (1, len(row) - 1) else 2) for k, n in present) + 8 * (1 + len(present))
-    device = params[0].device
+    given = np.array([numbers[k] for _, _, k in listed] if numbers else [], np.float64)
     return Table(
-        _upload(np.array(rows, np.int64), device),
-        _upload(np.concatenate(blocks).astype(np.int64), device),
-        _upload(np.array(numbers, np.float64), device),
+        _upload(np.array(rows, np.int64).reshape(len(rows), 1 + len(tensors[0])), first.device),
+        _upload(np.concatenate(blocks), first.device),
+        _upload(given, first.device),
         config,
-        nbytes + 8 * (2 * sum(map(len, blocks)) + sum(map(len, numbers))),
-        [a for row in tensors for a in row if a is not None],
+        nbytes + 16 * sum(map(len, blocks)) + given.nbytes,
+        [a for _, row, _ in listed for a in row if a is not None],
     )
 
 
@@ -209,6 +253,29 @@ def adam(
 ) -> None:
     """Update every parameter of `tables` in place, as `_adam` says."""
     _step(_adam, tables, param, grad, amsgrad, None if copy is None else TRITON_TYPE[copy])
+
+
+def update(
+    tables: Table, param: dtypes.dtype, grad: dtypes.dtype, formula: Any, copy: dtypes.dtype | None = None
+) -> None:
+    """Update every parameter of `tables` and its state in place by a formula of `optim_formulas.py`."""
+    launch(
+        _update,
+        tables.blocks.shape[0],
+        tables.rows,
+        tables.blocks,
+        tables.numbers,
+        formula,
+        tables.rows.shape[1] - 4,
+        tables.numbers.size // max(tables.rows.shape[0], 1),
+        TRITON_TYPE[param],
+        TRITON_TYPE[grad],
+        TRITON_TYPE[dtypes.accumulator(param)],
+        None if copy is None else TRITON_TYPE[copy],
+        bytes=tables.nbytes,
+        indirect=tables.arrays,
+        **tables.config,
+    )
 
 
 def _step(kernel: Any, tables: Table, param: dtypes.dtype, grad: dtypes.dtype, *flags: Any) -> None:

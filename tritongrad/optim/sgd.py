@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tritongrad.optim.optimizer import FusedOptimizer, Group, dense, matching, zeros
+from tritongrad.optim.fused import FusedOptimizer, Row, require_fusable
+from tritongrad.optim.optimizer import Group
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import optim as kernel
 from tritongrad_kernels.array import Array
@@ -24,10 +25,10 @@ class SGD(FusedOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float | Tensor = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
@@ -35,34 +36,26 @@ class SGD(FusedOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
+        if isinstance(lr, Tensor) and lr.numel() != 1:
+            raise ValueError(f"SGD: Tensor lr must be 1-element, got shape {list(lr.shape)}")
         for name, value in (("learning rate", lr), ("momentum value", momentum), ("weight_decay value", weight_decay)):
             if value < 0.0:
                 raise ValueError(f"SGD: invalid {name}: {value}")
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: Nesterov momentum requires a momentum and zero dampening")
-        if differentiable:
-            raise ValueError(
-                "SGD: differentiable=True is not offered; write the update with tensors to differentiate it"
-            )
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov,
             "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused,
         }  # fmt: skip
+        require_fusable("SGD", defaults)
         super().__init__(params, defaults)
 
-    def _flags(self, group: Group) -> tuple[bool, ...]:
-        return group["momentum"] != 0, group["nesterov"]
-
-    def _row(self, group: Group, p: Tensor) -> tuple[list[Array | None], list[float], dict[str, Tensor]]:
-        assert p.grad is not None
-        buffer, rate = self.state.get(p, {}).get("momentum_buffer"), 1.0 - group["dampening"]
-        if group["momentum"] == 0:
-            buffer = None
-        elif buffer is None:
-            buffer, rate = zeros(p), 1.0
-        else:
-            buffer = matching(buffer, p)
-        row = [dense(p), matching(p.grad, p).array, None if buffer is None else buffer.array]
+    def _row(self, group: Group, work: Array, before: dict[str, Any]) -> Row:
+        has_momentum, rate = group["momentum"] != 0, 1.0 - group["dampening"]
+        if before.get("momentum_buffer") is None:
+            rate = 1.0
+        state = {"momentum_buffer": self._array(work, "momentum_buffer", before)} if has_momentum else {}
         sign = -1.0 if group["maximize"] else 1.0
-        numbers = [float(group["lr"]), group["weight_decay"], group["momentum"], rate, sign]
-        return row, numbers, {} if buffer is None else {"momentum_buffer": buffer}
+        numbers = [float(group["lr"]), float(group["weight_decay"]), group["momentum"], rate, sign]
+        buffer = state["momentum_buffer"].array if has_momentum else None
+        return (has_momentum, group["nesterov"]), [buffer], numbers, state
