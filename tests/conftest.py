@@ -33,6 +33,7 @@ TINY = {
     "layernorm": {"BM": 2, "BN": 4, "LEAST": 1},
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},
     "pool": {"BP": 8, "BC": 4},
+    "recurrent": {"BM": 2, "BC": 4},
     "softmax": {"BM": 2, "BN": 16, "LEAST": 1},
     "optim": {"BLOCK": 64},
 }

@@ -329,6 +329,12 @@ from tritongrad.ops.ranges import (
     triu_indices as triu_indices,
     unravel_index as unravel_index,
 )
+from tritongrad.ops.recurrent import (
+    gru_cell as gru_cell,
+    lstm_cell as lstm_cell,
+    rnn_relu_cell as rnn_relu_cell,
+    rnn_tanh_cell as rnn_tanh_cell,
+)
 from tritongrad.ops.reduce import (
     all as all,
     amax as amax,

@@ -607,6 +607,29 @@ def record_joint(
     return result
 
 
+def record_several(
+    arrays: Sequence[Array],
+    inputs: Sequence[Tensor | None],
+    function: Callable[[Sequence[Tensor | None], list[bool]], Sequence[Tensor | None]],
+) -> tuple[Tensor, ...]:
+    """As `record_joint`, for several results of one computation.
+
+    The function takes a gradient for each of them, None for one that nothing depended on.
+    """
+    results = tuple([Tensor(a) for a in arrays])
+    if autograd.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+        node = autograd.Node(autograd.name_of(function), inputs, function, len(results))
+        node.keep(function)
+        for number, result in enumerate(results):
+            result.originate(node)
+            result.output_number = number
+    listener = tracing.listener()
+    if listener is not None:
+        for result in results:
+            tracing.note(listener, function, tracing.values(inputs), result, {})
+    return results
+
+
 def record_inplace(x: Tensor, write: Callable[[], object], *edges: autograd.Edge) -> Tensor:
     """`write` new values into the memory of `x`, which becomes the result of the operation.
 
@@ -668,6 +691,7 @@ __all__ = [
     "record",
     "record_inplace",
     "record_joint",
+    "record_several",
     "set_default_dtype",
     "to_device",
 ]

@@ -113,6 +113,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(KEYS=1 << 9, REST=1 << 9, LEAST=1 << 18),
         "sm_80": dict(KEYS=1, REST=256, LEAST=256, num_warps=4, maxnreg=128),
     },
+    # Rows x units.
+    "recurrent": {
+        "interpret": dict(BM=1 << 9, BC=1 << 7),
+        "sm_80": dict(BM=4, BC=128, LEAST=256, num_warps=4),
+    },
     # Output pixels x channels.
     "pool": {
         "interpret": dict(BP=1 << 11, BC=1 << 9),

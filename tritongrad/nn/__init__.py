@@ -83,3 +83,13 @@ from tritongrad.nn.loss import (
 )
 from tritongrad.nn.module import Module as Module, Parameter as Parameter
 from tritongrad.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d, MaxPool2d as MaxPool2d
+from tritongrad.nn.rnn import (
+    GRU as GRU,
+    LSTM as LSTM,
+    RNN as RNN,
+    GRUCell as GRUCell,
+    LSTMCell as LSTMCell,
+    RNNBase as RNNBase,
+    RNNCell as RNNCell,
+    RNNCellBase as RNNCellBase,
+)

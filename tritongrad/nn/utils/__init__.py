@@ -1,5 +1,6 @@
 """What is done to the parameters of a module as a whole."""
 
+from tritongrad.nn.utils import rnn as rnn
 from tritongrad.nn.utils.clip_grad import (
     clip_grad_norm as clip_grad_norm,
     clip_grad_norm_ as clip_grad_norm_,
