@@ -27,9 +27,10 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.rollback"},
     {"tritongrad.plan", "tritongrad.roofline"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils"},
+    {"tritongrad.transforms"},
     {"tritongrad.amp"},
     {"tritongrad.models", "tritongrad.cuda", "tritongrad.compilation"},
-    {"tritongrad.precompile", "tritongrad.training"},
+    {"tritongrad.precompile", "tritongrad.training", "tritongrad.vision"},
     {"tritongrad.cli"},
     {"tritongrad"},
 ]

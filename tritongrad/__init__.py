@@ -9,6 +9,7 @@ from tritongrad import (
     ops as ops,  # attaches Tensor's operators and methods
     optim as optim,
     special as special,
+    transforms as transforms,
     utils as utils,
 )
 from tritongrad.autograd import (
