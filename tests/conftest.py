@@ -29,6 +29,8 @@ TINY = {
     "attention": {"BM": 16, "BN": 16},
     "attention_query_grad": {"BM": 16, "BN": 16},
     "attention_key_grad": {"BM": 16, "BN": 16},
+    "depthwise": {"BP": 16, "BC": 4},
+    "depthwise_weight_grad": {"BK": 8, "BP": 16, "BO": 4, "SPLIT": 48},
     "norm": {"BM": 8, "BC": 4, "CHUNK": 16},
     "layernorm": {"BM": 2, "BN": 4, "LEAST": 1},
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},

@@ -255,7 +255,7 @@ def test_wrong_constructor_arguments() -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         nn.Dropout(1.5)
     with pytest.raises(ValueError, match="padding_mode"):
-        nn.Conv2d(3, 4, 3, padding_mode="reflect")
+        nn.Conv2d(3, 4, 3, padding_mode="mirror")
 
 
 def test_losses_as_modules() -> None:

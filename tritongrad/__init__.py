@@ -127,6 +127,12 @@ from tritongrad.ops.comparison import (
     not_equal as not_equal,
     signbit as signbit,
 )
+from tritongrad.ops.conv import conv1d as conv1d, conv2d as conv2d, conv3d as conv3d
+from tritongrad.ops.conv_transpose import (
+    conv_transpose1d as conv_transpose1d,
+    conv_transpose2d as conv_transpose2d,
+    conv_transpose3d as conv_transpose3d,
+)
 from tritongrad.ops.creation import (
     as_tensor as as_tensor,
     asarray as asarray,

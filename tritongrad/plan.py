@@ -24,6 +24,9 @@ _CONVOLUTIONS = {
     "_conv2d": "conv forward",
     "_conv2d_input_grad": "conv input grad",
     "_conv2d_weight_grad": "conv weight grad",
+    "_conv3d": "conv forward",
+    "_conv3d_input_grad": "conv input grad",
+    "_conv3d_weight_grad": "conv weight grad",
 }
 
 

@@ -49,7 +49,7 @@ def _peer_forward(layer: Layer, x: torch.Tensor, w: torch.Tensor) -> Call:
 def _our_input_grad(layer: Layer, dy: tg.Tensor, w: tg.Tensor) -> Call:
     x_shape = (dy.shape[0], layer.channels, layer.size, layer.size)
     stride, padding = (layer.stride,) * 2, (layer.padding,) * 2
-    return lambda: [conv.conv2d_input_grad(dy, w, x_shape, stride, padding, (1, 1), 1)]
+    return lambda: [conv.conv_input_grad(dy, w, x_shape, stride, padding, (1, 1), 1)]
 
 
 def _peer_input_grad(layer: Layer, dy: torch.Tensor, w: torch.Tensor) -> Call:
@@ -61,7 +61,7 @@ def _peer_input_grad(layer: Layer, dy: torch.Tensor, w: torch.Tensor) -> Call:
 def _our_weight_grad(layer: Layer, dy: tg.Tensor, x: tg.Tensor) -> Call:
     w_shape = (layer.outputs, layer.channels, layer.window, layer.window)
     stride, padding = (layer.stride,) * 2, (layer.padding,) * 2
-    return lambda: [conv.conv2d_weight_grad(dy, x, w_shape, stride, padding, (1, 1), 1)]
+    return lambda: [conv.conv_weight_grad(dy, x, w_shape, stride, padding, (1, 1), 1)]
 
 
 def _peer_weight_grad(layer: Layer, dy: torch.Tensor, x: torch.Tensor) -> Call:

@@ -11,7 +11,7 @@ registers. Where a batch has more pixels than that, its images are taken in seve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import triton
 import triton.language as tl
@@ -218,14 +218,14 @@ def conv2d(
     x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """Cross-correlate x [N,C,H,W] with weight [O,C/groups,R,S] (+ bias [O]) into channels-last [N,O,P,Q]."""
-    x, weight = _channels_last(x), _channels_last(weight)
+    x, weight = in_channels_last(x), in_channels_last(weight)
     bias = None if bias is None else contiguous(bias)
     (n, _, h, w), (o, _, r, s) = x.shape, weight.shape
-    _check_filters(weight.shape)
+    check_filters("conv2d", weight.shape)
     p = output_size(h, r, stride[0], padding[0], dilation[0])
     q = output_size(w, s, stride[1], padding[1], dilation[1])
-    y = _empty_image((n, o, p, q), x)
-    for some in _parts(n, h * w, p * q):
+    y = empty_image((n, o, p, q), x)
+    for some in parts("conv2d", n, h * w, p * q):
         _launch_conv2d(x.slice(0, *some), weight, bias, y.slice(0, *some), stride, padding, dilation, groups)
     return y
 
@@ -247,7 +247,7 @@ def _launch_conv2d(
         r, s, *stride, *padding, *dilation, groups,
         c % config["BC"] == 0,
         per_group % config["BO"] == 0,
-        *_arithmetic(x),
+        *arithmetic(x),
         flops=2 * y.size * c * r * s,
         bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(weight, bias, y),
         **config,
@@ -258,11 +258,11 @@ def conv2d_input_grad(
     dy: Array, weight: Array, x_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W]."""
-    dy, weight = _channels_last(dy), _channels_last(weight)
+    dy, weight = in_channels_last(dy), in_channels_last(weight)
     (n, _, h, w), (p, q) = x_shape, dy.shape[2:]
-    _check_filters(weight.shape)
-    dx = _empty_image(x_shape, dy)
-    for some in _parts(n, h * w, p * q):
+    check_filters("conv2d", weight.shape)
+    dx = empty_image(x_shape, dy)
+    for some in parts("conv2d", n, h * w, p * q):
         _launch_input_grad(dy.slice(0, *some), weight, dx.slice(0, *some), stride, padding, dilation, groups)
     return dx
 
@@ -285,7 +285,7 @@ def _launch_input_grad(
         r, s, *stride, *padding, *dilation, *steps, groups,
         c % config["BC"] == 0,
         per_group % config["BO"] == 0,
-        *_arithmetic(dy),
+        *arithmetic(dy),
         flops=2 * dy.size * c * r * s,
         bytes=touched(positions_reading, dy, (h, w), (p, q), (r, s), stride, padding, dilation)
         + footprint(weight, dx),
@@ -297,20 +297,11 @@ def conv2d_weight_grad(
     dy: Array, x: Array, weight_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """The gradient of `conv2d` for its weight: dy [N,O,P,Q], x [N,C,H,W] -> channels-last [O,C/groups,R,S]."""
-    dy, x = _channels_last(dy), _channels_last(x)
-    acc = dtypes.accumulator(x.dtype)
-    (n, _, h, w), (p, q) = x.shape, dy.shape[2:]
-    parts = list(_parts(n, h * w, p * q))
-    partial = x.dtype if len(parts) == 1 else acc
-    total, *others = (
-        _part_of_weight_grad(
-            dy.slice(0, *some), x.slice(0, *some), weight_shape, partial, stride, padding, dilation, groups
-        )
-        for some in parts
-    )
-    for other in others:
-        total = elementwise.map(formulas._add, total, other)
-    return cast(total, x.dtype)
+
+    def part(dy: Array, x: Array, dtype: dtypes.dtype) -> Array:
+        return _part_of_weight_grad(dy, x, weight_shape, dtype, stride, padding, dilation, groups)
+
+    return over_parts("conv2d", part, in_channels_last(dy), in_channels_last(x))
 
 
 def _part_of_weight_grad(
@@ -347,7 +338,7 @@ def _part_of_weight_grad(
         r, s, *stride, *padding, *dilation, groups,
         c % config["BC"] == 0,
         per_group % config["BO"] == 0,
-        *_arithmetic(x),
+        *arithmetic(x),
         flops=2 * dy.size * c * r * s,
         bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(dy, out),
         **config,
@@ -355,32 +346,42 @@ def _part_of_weight_grad(
     return out if slabs == 1 else reduce.sum(out, (0,), dtype=dtype).permute((0, 3, 1, 2))
 
 
-def _check_filters(shape: Sequence[int]) -> None:
+def over_parts(name: str, part: Callable[[Array, Array, dtypes.dtype], Array], dy: Array, x: Array) -> Array:
+    """The sum of what `part` gives, in the dtype asked of it, of as many images of dy and x as one launch can take."""
+    ranges = list(parts(name, x.shape[0], math.prod(x.shape[2:]), math.prod(dy.shape[2:])))
+    partial = x.dtype if len(ranges) == 1 else dtypes.accumulator(x.dtype)
+    total, *others = (part(dy.slice(0, *some), x.slice(0, *some), partial) for some in ranges)
+    for other in others:
+        total = elementwise.map(formulas._add, total, other)
+    return cast(total, x.dtype)
+
+
+def check_filters(name: str, shape: Sequence[int]) -> None:
     """Within a filter, and over all filters for one of its channels, weights are counted in 32 bits."""
-    o, c, r, s = shape
-    if max(o, c) * r * s >= 1 << 31:
-        raise ValueError(f"conv2d: a weight of shape {list(shape)}; one channel's must be fewer than 2^31")
+    o, c, *window = shape
+    if max(o, c) * math.prod(window) >= 1 << 31:
+        raise ValueError(f"{name}: a weight of shape {list(shape)}; one channel's must be fewer than 2^31")
 
 
-def _parts(images: int, *pixels: int) -> Iterator[tuple[int, int]]:
+def parts(name: str, images: int, *pixels: int) -> Iterator[tuple[int, int]]:
     """Which images each of several launches takes, first to last: so many that their pixels can be counted.
 
     `pixels` are those of one image, in and out. ValueError if it alone has too many.
     """
     if max(pixels) > MOST_PIXELS:
-        raise ValueError(f"conv2d: {max(pixels):,} pixels in an image; at most {MOST_PIXELS:,} can be counted")
+        raise ValueError(f"{name}: {max(pixels):,} pixels in an image; at most {MOST_PIXELS:,} can be counted")
     step = cdiv(images, cdiv(images * max(pixels), MOST_PIXELS) or 1) or 1
     for start in range(0, images or 1, step):
         yield start, min(start + step, images)
 
 
-def _channels_last(a: Array) -> Array:
+def in_channels_last(a: Array) -> Array:
     return in_order(a, channels_last_strides(a.shape))
 
 
-def _empty_image(shape: Sequence[int], like: Array) -> Array:
+def empty_image(shape: Sequence[int], like: Array) -> Array:
     return empty(shape, like.dtype, like.device, channels_last_strides(shape))
 
 
-def _arithmetic(x: Array) -> tuple[str, tl.dtype]:
+def arithmetic(x: Array) -> tuple[str, tl.dtype]:
     return matmul.PRECISION[matmul.precision], TRITON_TYPE[dtypes.accumulator(x.dtype)]

@@ -98,6 +98,17 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90": dict(BO=64, BP=64, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
         "sm_90 float32": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
     },
+    # Pixels x channels of any number of groups.
+    "depthwise": {
+        "interpret": dict(BP=1 << 11, BC=1 << 9),
+        # A thread takes several pixels, so that the weights of its channels, which lie apart, are loaded once for all.
+        "sm_80": dict(BP=64, BC=64, LEAST=4096, num_warps=4),
+    },
+    # Weights of an output channel x pixels x output channels; SPLIT is the number of pixels one slab sums over.
+    "depthwise_weight_grad": {
+        "interpret": dict(BK=1 << 5, BP=1 << 9, BO=1 << 6, SPLIT=1 << 20),
+        "sm_80": dict(BK=4, BP=16, BO=64, SPLIT=2048, LEAST=4096, num_warps=4),
+    },
     # Rows (batch and pixels) x channels; CHUNK is the number of rows one program folds.
     "norm": {
         "interpret": dict(BM=1 << 11, BC=1 << 9, CHUNK=1 << 20),

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from tritongrad_kernels.array import Array
 
 Pair = tuple[int, int]
+Triple = tuple[int, int, int]
 
 
 def output_size(size: int, window: int, stride: int, padding: int, dilation: int) -> int:
     """How many window positions fit along one axis; 0 or less where not even one does."""
     return (size + 2 * padding - dilation * (window - 1) - 1) // stride + 1
+
+
+def output_sizes(sizes: Sequence[int], window: Sequence[int], *geometry: Sequence[int]) -> tuple[int, ...]:
+    """`output_size` along each axis; `geometry` is stride, padding and dilation."""
+    return tuple(map(output_size, sizes, window, *geometry))
 
 
 def _union(intervals: Iterable[tuple[int, int]]) -> int:
@@ -42,13 +49,11 @@ def positions_reading(size: int, positions: int, window: int, stride: int, paddi
 
 
 def touched(
-    count: Callable[..., int], image: Array, sizes: Sequence[int], positions: Sequence[int], *geometry: Pair
+    count: Callable[..., int], image: Array, sizes: Sequence[int], positions: Sequence[int], *geometry: Sequence[int]
 ) -> int:
-    """Bytes of an image [N,C,*,*] of which `count` of the rows and columns are touched.
+    """Bytes of an image [N,C,...] of which `count` of the rows, columns and so on are touched.
 
-    geometry  window, stride, padding, dilation, each for both axes
+    geometry  window, stride, padding, dilation, each for all axes
     """
-    rows, columns = (
-        count(n, p, *(g[axis] for g in geometry)) for axis, (n, p) in enumerate(zip(sizes, positions, strict=True))
-    )
-    return image.shape[0] * image.shape[1] * rows * columns * image.dtype.itemsize
+    places = math.prod(map(count, sizes, positions, *geometry))
+    return image.shape[0] * image.shape[1] * places * image.dtype.itemsize

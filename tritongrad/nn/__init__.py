@@ -42,7 +42,12 @@ from tritongrad.nn.container import (
     ParameterList as ParameterList,
     Sequential as Sequential,
 )
-from tritongrad.nn.conv import Conv2d as Conv2d
+from tritongrad.nn.conv import Conv1d as Conv1d, Conv2d as Conv2d, Conv3d as Conv3d
+from tritongrad.nn.conv_transpose import (
+    ConvTranspose1d as ConvTranspose1d,
+    ConvTranspose2d as ConvTranspose2d,
+    ConvTranspose3d as ConvTranspose3d,
+)
 from tritongrad.nn.dropout import Dropout as Dropout
 from tritongrad.nn.flatten import Flatten as Flatten
 from tritongrad.nn.instancenorm import (
@@ -82,6 +87,23 @@ from tritongrad.nn.loss import (
     TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss,
 )
 from tritongrad.nn.module import Module as Module, Parameter as Parameter
+from tritongrad.nn.padding import (
+    CircularPad1d as CircularPad1d,
+    CircularPad2d as CircularPad2d,
+    CircularPad3d as CircularPad3d,
+    ConstantPad1d as ConstantPad1d,
+    ConstantPad2d as ConstantPad2d,
+    ConstantPad3d as ConstantPad3d,
+    ReflectionPad1d as ReflectionPad1d,
+    ReflectionPad2d as ReflectionPad2d,
+    ReflectionPad3d as ReflectionPad3d,
+    ReplicationPad1d as ReplicationPad1d,
+    ReplicationPad2d as ReplicationPad2d,
+    ReplicationPad3d as ReplicationPad3d,
+    ZeroPad1d as ZeroPad1d,
+    ZeroPad2d as ZeroPad2d,
+    ZeroPad3d as ZeroPad3d,
+)
 from tritongrad.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d, MaxPool2d as MaxPool2d
 from tritongrad.nn.rnn import (
     GRU as GRU,

@@ -43,7 +43,12 @@ from tritongrad.ops.binary import (
     multilabel_soft_margin_loss as multilabel_soft_margin_loss,
     soft_margin_loss as soft_margin_loss,
 )
-from tritongrad.ops.conv import conv2d as conv2d
+from tritongrad.ops.conv import conv1d as conv1d, conv2d as conv2d, conv3d as conv3d
+from tritongrad.ops.conv_transpose import (
+    conv_transpose1d as conv_transpose1d,
+    conv_transpose2d as conv_transpose2d,
+    conv_transpose3d as conv_transpose3d,
+)
 from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
 from tritongrad.ops.filled import empty_like
 from tritongrad.ops.layernorm import (
