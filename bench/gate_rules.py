@@ -45,10 +45,8 @@ BANDWIDTH = {
     "_input_grad": Moves(("DY", "Y", "X"), ("DX", "DRESIDUAL")),
     "_max_pool2d": Moves(("X",), ("Y",)),  # INDEX has a byte an element: 8 or 16 bytes with each access of Y
     "_max_pool2d_input_grad": Moves(("DY",), ("DX",)),
-    "_avg_pool2d": Moves(("X",), ("Y",)),
-    "_avg_pool2d_input_grad": Moves(("DY",), ("DX",)),
-    "_adaptive_avg_pool2d": Moves(("X",), ("Y",)),
-    "_adaptive_avg_pool2d_input_grad": Moves(("DY",), ("DX",)),
+    "_mean_windows": Moves(("X",), ("Y",)),
+    "_mean_windows_input_grad": Moves(("DY",), ("DX",)),
     "_cross_entropy": Moves(("X",), ()),
     "_cross_entropy_grad": Moves(("X",), ("DX",)),
     "_sgd": Moves(3, 2),  # parameter, gradient, momentum

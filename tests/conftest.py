@@ -36,6 +36,7 @@ TINY = {
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},
     "pool": {"BP": 8, "BC": 4},
     "recurrent": {"BM": 2, "BC": 4},
+    "volume_pool": {"BP": 8, "BC": 4, "LEAST": 1},
     "softmax": {"BM": 2, "BN": 16, "LEAST": 1},
     "optim": {"BLOCK": 64},
 }

@@ -324,6 +324,15 @@ from tritongrad.ops.operands import (
     promote_types as promote_types,
     result_type as result_type,
 )
+from tritongrad.ops.pool import (
+    adaptive_avg_pool1d as adaptive_avg_pool1d,
+    adaptive_max_pool1d_with_indices as adaptive_max_pool1d,
+    avg_pool1d as avg_pool1d,
+    max_pool1d as max_pool1d,
+    max_pool1d_with_indices as max_pool1d_with_indices,
+    max_pool2d as max_pool2d,
+    max_pool3d as max_pool3d,
+)
 from tritongrad.ops.ranges import (
     arange as arange,
     cartesian_prod as cartesian_prod,

@@ -165,6 +165,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
     },
+    # Windows or elements x channels. With one channel, more than two windows a thread spill: each has 64-bit places.
+    "volume_pool": {
+        "interpret": dict(BP=1 << 11, BC=1 << 9, LEAST=1 << 16),
+        "sm_80": dict(BP=16, BC=64, LEAST=256, num_warps=4),
+    },
     # Rows x classes.
     "softmax": {
         "interpret": dict(BM=1 << 9, BN=1 << 11),

@@ -1,8 +1,10 @@
-"""Pooling of channels-last images. Gradients are gathers: an input pixel collects from the windows that cover it."""
+"""Maxima of windows of channels-last images. Gradients are gathers: a pixel collects from the windows that cover it.
+
+Every other pooling is in `volume_pool.py`.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import triton
@@ -103,99 +105,6 @@ def _max_pool2d_gather(
     tl.store(Y + place, x, mask=mask)
 
 
-@triton.jit
-def _divisor(start_h, start_w, H, W, R, S, PH, PW, COUNT_PAD: tl.constexpr, divisor):
-    """How many elements a window of average pooling divides by."""
-    if divisor is not None:
-        return start_h * 0 + divisor
-    elif COUNT_PAD:  # padding counts, what a rounded-up window has beyond it does not
-        return (tl.minimum(start_h + R, H + PH) - start_h) * (tl.minimum(start_w + S, W + PW) - start_w)
-    else:
-        high = tl.minimum(start_h + R, H) - tl.maximum(start_h, 0)
-        return high * (tl.minimum(start_w + S, W) - tl.maximum(start_w, 0))
-
-
-@triton.jit
-def _avg_pool2d(
-    X, Y, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
-    COUNT_PAD: tl.constexpr, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    """y[n,p,q,c] = the mean of x over the window of (p, q). Grid one program per BP output pixels x BC channels."""
-    n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
-    acc = tl.zeros((BP, BC), ACC)
-    for rs in range(0, R * S):
-        h = p * SH - PH + rs // S
-        w = q * SW - PW + rs % S
-        ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
-        start = tl.where(ok, ((n * H + h) * W + w) * C, 0)
-        acc += tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
-    count = _divisor(p * SH - PH, q * SW - PW, H, W, R, S, PH, PW, COUNT_PAD, divisor)
-    y = acc / count.to(ACC)[:, None]
-    tl.store(Y + (pixel * C)[:, None] + c[None, :], y.to(Y.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
-
-
-@triton.jit
-def _avg_pool2d_input_grad(
-    DY, DX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, divisor,
-    COUNT_PAD: tl.constexpr, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    """dx[n,h,w,c] = sum over windows (p, q) that cover (h, w) of dy[n,p,q,c] / divisor(p, q)."""
-    n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
-    acc = tl.zeros((BP, BC), ACC)
-    for rs in range(0, R * S):
-        start_h = h - rs // S
-        start_w = w - rs % S
-        p, q = start_h + PH, start_w + PW
-        ok = inside & (p >= 0) & (q >= 0) & (p % SH == 0) & (q % SW == 0) & (p // SH < P) & (q // SW < Q)
-        start = tl.where(ok, ((n * P + p // SH) * Q + q // SW) * C, 0)
-        dy = tl.load(DY + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
-        count = _divisor(start_h, start_w, H, W, R, S, PH, PW, COUNT_PAD, divisor)
-        acc += dy / tl.where(ok, count, 1).to(ACC)[:, None]
-    tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
-
-
-@triton.jit
-def _adaptive_avg_pool2d(
-    X, Y, H, W, C: tl.int64, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
-):  # fmt: skip
-    """y[n,p,q,c] = the mean of x over rows floor(p H/P) .. ceil((p+1) H/P) - 1 and columns likewise.
-
-    R x S bounds the windows. Grid one program per BP output pixels x BC channels.
-    """
-    n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
-    top, bottom = p * H // P, ((p + 1) * H + P - 1) // P
-    left, right = q * W // Q, ((q + 1) * W + Q - 1) // Q
-    acc = tl.zeros((BP, BC), ACC)
-    for rs in range(0, R * S):
-        h, w = top + rs // S, left + rs % S
-        ok = inside & (h < bottom) & (w < right)
-        start = tl.where(ok, ((n * H + h) * W + w) * C, 0)
-        acc += tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
-    y = acc / ((bottom - top) * (right - left)).to(ACC)[:, None]
-    tl.store(Y + (pixel * C)[:, None] + c[None, :], y.to(Y.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
-
-
-@triton.jit
-def _adaptive_avg_pool2d_input_grad(
-    DY, DX, H, W, C: tl.int64, P, Q, pixels, R, S, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
-):
-    """dx[n,h,w,c] = sum over windows that cover (h, w) of dy / their size; row h is covered by windows
-    floor(h P/H) .. ceil((h+1) P/H) - 1. R x S bounds how many. Grid one program per BP input pixels x BC channels."""
-    n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
-    first_p, last_p = h * P // H, ((h + 1) * P + H - 1) // H
-    first_q, last_q = w * Q // W, ((w + 1) * Q + W - 1) // W
-    acc = tl.zeros((BP, BC), ACC)
-    for rs in range(0, R * S):
-        p, q = first_p + rs // S, first_q + rs % S
-        ok = inside & (p < last_p) & (q < last_q)
-        start = tl.where(ok, ((n * P + p) * Q + q) * C, 0)
-        dy = tl.load(DY + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
-        high = ((p + 1) * H + P - 1) // P - p * H // P
-        wide = ((q + 1) * W + Q - 1) // Q - q * W // Q
-        acc += dy / (high * wide).to(ACC)[:, None]
-    tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
-
-
 def pooled_size(size: int, window: int, stride: int, padding: int, dilation: int, ceil: bool) -> int:
     """Windows along one axis; rounding up never starts a window in the padding after the image, as torch has it."""
     span = size + 2 * padding - dilation * (window - 1) - 1
@@ -236,64 +145,6 @@ def max_pool2d_gather(x: Array, index: Array, window: Pair, stride: Pair, paddin
     geometry = (window[1], *stride, *padding, *dilation)
     launch(_max_pool2d_gather, grid, x, index, y, *numbers, *geometry, bytes=nbytes, at_most=True, **config)
     return y
-
-
-def avg_pool2d(
-    x: Array, size: Pair, window: Pair, stride: Pair, padding: Pair, count_pad: bool, divisor: int | None
-) -> Array:
-    """Means of x [N,C,H,W] over `size` windows."""
-    x = _channels_last(x)
-    y = _empty_image((*x.shape[:2], *size), x)
-    grid, numbers, config = _setup(x.shape, y.shape, y.shape)
-    geometry = (*window, *stride, *padding, divisor, count_pad, _accumulator(x))
-    nbytes = touched(rows_read, x, x.shape[2:], size, window, stride, padding, (1, 1)) + y.nbytes
-    launch(_avg_pool2d, grid, x, y, *numbers, *geometry, bytes=nbytes, **config)
-    return y
-
-
-def avg_pool2d_input_grad(
-    dy: Array,
-    x_shape: Sequence[int],
-    window: Pair,
-    stride: Pair,
-    padding: Pair,
-    count_pad: bool,
-    divisor: int | None,
-) -> Array:
-    """dy [N,C,P,Q] spread evenly over the windows it was averaged from: [N,C,H,W]."""
-    dy, dx = _channels_last(dy), _empty_image(x_shape, dy)
-    grid, numbers, config = _setup(x_shape, dy.shape, x_shape)
-    geometry = (*window, *stride, *padding, divisor, count_pad, _accumulator(dy))
-    seen = (x_shape[2:], dy.shape[2:], window, stride, padding, (1, 1))
-    nbytes = touched(positions_reading, dy, *seen) + dx.nbytes
-    launch(_avg_pool2d_input_grad, grid, dy, dx, *numbers, *geometry, bytes=nbytes, **config)
-    return dx
-
-
-def adaptive_avg_pool2d(x: Array, size: Pair) -> Array:
-    """Means of x [N,C,H,W] over a `size` grid of windows that cover it evenly."""
-    x = _channels_last(x)
-    y = _empty_image((*x.shape[:2], *size), x)
-    grid, numbers, config = _setup(x.shape, y.shape, y.shape)
-    windows = [_longest(n, m) for n, m in zip(x.shape[2:], size, strict=True)]
-    nbytes = x.nbytes + y.nbytes
-    launch(_adaptive_avg_pool2d, grid, x, y, *numbers, *windows, _accumulator(x), bytes=nbytes, **config)
-    return y
-
-
-def adaptive_avg_pool2d_input_grad(dy: Array, x_shape: Sequence[int]) -> Array:
-    """dy [N,C,P,Q] spread evenly over the windows it was averaged from: [N,C,H,W]."""
-    dy, dx = _channels_last(dy), _empty_image(x_shape, dy)
-    grid, numbers, config = _setup(x_shape, dy.shape, x_shape)
-    windows = [_longest(m, n) for n, m in zip(x_shape[2:], dy.shape[2:], strict=True)]
-    nbytes = dy.nbytes + dx.nbytes
-    launch(_adaptive_avg_pool2d_input_grad, grid, dy, dx, *numbers, *windows, _accumulator(dy), bytes=nbytes, **config)
-    return dx
-
-
-def _longest(n: int, m: int) -> int:
-    """The longest window when m of them cover n elements evenly: one starts at every multiple of gcd / m."""
-    return cdiv(n - math.gcd(n, m), m) + 1 if m else 0
 
 
 def _setup(

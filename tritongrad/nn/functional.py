@@ -4,6 +4,12 @@ from typing import Any
 
 from tritongrad import random
 from tritongrad.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from tritongrad.nn.fractional import (
+    fractional_max_pool2d as fractional_max_pool2d,
+    fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices,
+    fractional_max_pool3d as fractional_max_pool3d,
+    fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices,
+)
 from tritongrad.ops.activation import (
     celu as celu,
     celu_ as celu_,
@@ -63,9 +69,27 @@ from tritongrad.ops.loss import cross_entropy as cross_entropy, nll_loss as nll_
 from tritongrad.ops.norm import batch_norm as batch_norm
 from tritongrad.ops.padding import pad as pad
 from tritongrad.ops.pool import (
+    adaptive_avg_pool1d as adaptive_avg_pool1d,
     adaptive_avg_pool2d as adaptive_avg_pool2d,
+    adaptive_avg_pool3d as adaptive_avg_pool3d,
+    adaptive_max_pool1d as adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices as adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d as adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices as adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d as adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices as adaptive_max_pool3d_with_indices,
+    avg_pool1d as avg_pool1d,
     avg_pool2d as avg_pool2d,
+    avg_pool3d as avg_pool3d,
+    lp_pool1d as lp_pool1d,
+    lp_pool2d as lp_pool2d,
+    lp_pool3d as lp_pool3d,
+    max_pool1d as max_pool1d,
+    max_pool1d_with_indices as max_pool1d_with_indices,
     max_pool2d as max_pool2d,
+    max_pool2d_with_indices as max_pool2d_with_indices,
+    max_pool3d as max_pool3d,
+    max_pool3d_with_indices as max_pool3d_with_indices,
 )
 from tritongrad.ops.regression import (
     gaussian_nll_loss as gaussian_nll_loss,
@@ -74,6 +98,12 @@ from tritongrad.ops.regression import (
     mse_loss as mse_loss,
     poisson_nll_loss as poisson_nll_loss,
     smooth_l1_loss as smooth_l1_loss,
+)
+from tritongrad.ops.resample import (
+    interpolate as interpolate,
+    upsample as upsample,
+    upsample_bilinear as upsample_bilinear,
+    upsample_nearest as upsample_nearest,
 )
 from tritongrad.ops.similarity import (
     cosine_embedding_loss as cosine_embedding_loss,
@@ -86,6 +116,11 @@ from tritongrad.ops.similarity import (
 )
 from tritongrad.ops.softmax import log_softmax as log_softmax, softmax as softmax
 from tritongrad.ops.transcendental import sigmoid as sigmoid, tanh as tanh
+from tritongrad.ops.unpool import (
+    max_unpool1d as max_unpool1d,
+    max_unpool2d as max_unpool2d,
+    max_unpool3d as max_unpool3d,
+)
 from tritongrad.random import dropout as dropout, rrelu as rrelu, rrelu_ as rrelu_
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
