@@ -22,21 +22,14 @@ demo test fuzz test-lanes: export OPENBLAS_NUM_THREADS = 1
 demo: .venv/.installed
 	.venv/bin/python examples/digits.py
 
-# Tests of the files that hold kernels, and of the operations that formulas are for. They alone run under coverage, which
-# Python 3.11 pays for with more than half its speed.
-KERNEL_FILES := $(notdir $(shell grep -l "@triton.jit" kernels/tritongrad_kernels/*.py))
-FORMULA_TESTS := activation arithmetic comparison masking special
-KERNEL_TESTS := $(wildcard $(addprefix tests/test_,$(sort $(KERNEL_FILES) $(FORMULA_TESTS:%=%.py))))
-OTHER_TESTS := $(filter-out $(KERNEL_TESTS),$(wildcard tests/test_*.py))
 PYTEST = pytest -n $(WORKERS) --dist worksteal $(ARGS)
+DEVICE_LINES = .device_lines
 
-# The interpreter runs kernels as Python, which is what lets coverage see their lines: so also where there is a GPU.
+# The interpreter sees which lines of kernels run: so it runs them also where there is a GPU.
 test: .venv/.installed
-	@.venv/bin/coverage erase
-	$(if $(GPU),TRITON_INTERPRET=1) .venv/bin/coverage run -m $(PYTEST) $(KERNEL_TESTS)
-	@.venv/bin/coverage combine --quiet
-	@.venv/bin/python tests/device_coverage.py
-	$(if $(GPU),TRITON_INTERPRET=1) .venv/bin/python -m $(PYTEST) $(OTHER_TESTS)
+	@rm -rf $(DEVICE_LINES) && mkdir $(DEVICE_LINES)
+	$(if $(GPU),TRITON_INTERPRET=1) DEVICE_LINES=$(DEVICE_LINES) .venv/bin/python -m $(PYTEST)
+	@DEVICE_LINES=$(DEVICE_LINES) .venv/bin/python tests/device_coverage.py
 	@$(MAKE) --no-print-directory gate
 
 # New random programs on every run, so many of each operation; 100 take some ten minutes of one core.
@@ -106,5 +99,5 @@ endef
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist $(DEVICE_LINES) .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

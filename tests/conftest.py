@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,20 @@ import tritongrad as tg
 from tritongrad_kernels import INTERPRETED, launch, memory
 
 if INTERPRETED:
-    from tritongrad_kernels import sanitize
+    from tritongrad_kernels import interpret, sanitize
+
+LINES = os.environ.get("DEVICE_LINES")
+"""A folder: each test process leaves in it which lines of kernels it has run, for `device_coverage.py`."""
+
+if INTERPRETED and LINES:
+    interpret.state.executed = {}
+
+
+def pytest_sessionfinish() -> None:
+    if INTERPRETED and LINES:
+        lines = {path: sorted(executed) for path, executed in (interpret.state.executed or {}).items()}
+        Path(LINES, f"{os.getpid()}.json").write_text(json.dumps(lines), encoding="utf-8")
+
 
 # Tiles so small that every loop runs more than once and every edge is ragged.
 TINY = {

@@ -132,7 +132,13 @@ def test_parameter_dict() -> None:
         log.append(list(joined.state_dict()))
         joined.clear()
         log.append(len(joined))
+        joined["last"] = 1
+        joined.update({"b": 1, "c": 2, "a": 3})
+        joined.update(OrderedDict([("z", 1), ("y", 2)]))
+        joined.update(m.nn.ParameterDict([("n", 1), ("m", 2)]))
+        log += [list(joined), list(joined.copy())]
         refusals(log, lambda: values["x"], lambda: values.update(3))
+        refusals(log, lambda: values.update([("a", 1, 2)]), lambda: values.update([3]))
 
     compared(program)
 

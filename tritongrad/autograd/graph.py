@@ -53,13 +53,9 @@ class Node:
         self.inputs: list[Any] = []
         self.like: list[Any] = []
         for t in inputs:
-            if t is None or not t.requires_grad:
-                self.inputs.append(None)
-                self.like.append(None)
-                continue
-            node, array = t.node, t.array
-            self.inputs.append(t if node is None else (node, t.output_number))
-            self.like.append((array.shape, array.dtype))
+            origin = origin_of(t)
+            self.inputs.append(origin)
+            self.like.append(None if origin is None else (t.array.shape, t.array.dtype))
         self.function = function
         self.output: Array | None = None
         self.outputs = outputs
@@ -87,13 +83,7 @@ class Node:
 
     def keep(self, function: Callable) -> None:
         """Note the versions of the arrays that a gradient's function holds."""
-        for cell in function.__closure__ or ():
-            value = cell.cell_contents
-            array = getattr(value, "array", value)
-            if type(array) is Array:
-                self.saved.append((array, array.memory.version))
-            elif isinstance(value, _SEQUENCES):
-                self.save(value)
+        self.save(cell.cell_contents for cell in function.__closure__ or ())
 
     def run(self, gradients: Gradients, wanted: list[bool]) -> Gradients:
         """The gradients of the inputs, given those of the outputs."""

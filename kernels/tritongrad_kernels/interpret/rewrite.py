@@ -256,6 +256,9 @@ def rewrite(function: types.FunctionType) -> types.FunctionType:
     cells = free | {name: types.CellType(helper) for name, helper in _HELPERS.items()}
     rewriter = _Rewriter(definition, function.__globals__ | _contents(free))
     definition.body = [rewriter.visit(statement) for statement in definition.body]
+    if state.executed is not None:
+        cells["__executed"] = types.CellType(state.executed.setdefault(function.__code__.co_filename, set()).add)
+        definition.body = _noting(definition.body, first_line - 1)
     module = ast.parse(f"def outer({', '.join(cells)}): pass")
     module.body[0].body = [definition]  # type: ignore[attr-defined]
     ast.fix_missing_locations(module)
@@ -266,6 +269,18 @@ def rewrite(function: types.FunctionType) -> types.FunctionType:
     )
     new.__kwdefaults__ = function.__kwdefaults__
     return new
+
+
+def _noting(statements: list[ast.stmt], offset: int) -> list[ast.stmt]:
+    """The statements, before each of them a call that notes its line."""
+    noting: list[ast.stmt] = []
+    for statement in statements:
+        line = ast.Constant(statement.lineno + offset)
+        noting += [ast.copy_location(ast.Expr(_call("__executed", line)), statement), statement]
+        for inner in ("body", "orelse"):
+            if getattr(statement, inner, None):
+                setattr(statement, inner, _noting(getattr(statement, inner), offset))
+    return noting
 
 
 def _contents(free: Mapping[str, types.CellType]) -> dict[str, Any]:

@@ -26,3 +26,7 @@ the kernel allows that one to overflow (`tl.add(x, y, sanitize_overflow=False)`)
 
 tf32 = "off"
 """How float32 operands of a dot with input_precision="tf32" are rounded: "off" (exact), "round" or "truncate"."""
+
+executed: dict[str, set[int]] | None = None
+"""Where this is a dictionary, the lines of the statements that kernels run are noted in it, by file. A kernel is
+prepared for that at its first launch, so a tool has to set it before."""
