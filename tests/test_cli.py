@@ -116,3 +116,20 @@ def test_precompile_fills_the_cache_and_writes_a_bundle(tmp_path: Path) -> None:
 def test_precompile_refuses_an_architecture_it_does_not_know() -> None:
     code, _, err = run("precompile", "mlp", "--arch", "sm_75")
     assert code == 2 and "'sm_75' is not one of sm_80" in " ".join(err.split())
+
+
+def test_train_says_what_is_missing(tmp_path: Path) -> None:
+    for arguments, said in (
+        (["train"], "train needs --model and --data, or --resume RUN"),
+        (["train", "--resume", str(tmp_path)], f"there is no run to resume in {tmp_path}"),
+        (["train", "--resume", "x", "--model", "mlp"], "--resume takes model, data and all else"),
+        (["train", "--model", "mlp", "--data", "mnits:x"], "data 'mnits:x' is not one of digits"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 1 and err.startswith("tritongrad: ") and said in err and err.count("\n") == 1
+
+
+def test_info() -> None:
+    code, out, _ = run("info")
+    assert code == 0 and "triton" in out and "sm_90" in out
+    assert all(line[:4] in ("yes ", "no  ") for line in out.split("\n\n")[1].splitlines())

@@ -1,13 +1,19 @@
-"""The command `tritongrad`, for which the extra `cli` must be installed."""
+"""`tritongrad plan` and `tritongrad precompile`: what a training step launches, seen and compiled without a GPU."""
 
 from __future__ import annotations
 
 import heapq
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import rich.box
+import rich.console
+import rich.table
+import typer
+
+from tritongrad.cli.options import app, checked, fail, one_of
 from tritongrad.gpus import GPU, GPUS, named, of_arch
 from tritongrad.plan import Plan, Table, plan as plan_function
 from tritongrad.precompile import precompile
@@ -16,62 +22,19 @@ from tritongrad_kernels import dtypes
 from tritongrad_kernels.compile.report import SHARED_LIMIT
 from tritongrad_kernels.dtypes import dtype
 
-try:
-    import rich.box
-    import rich.console
-    import rich.table
-    import typer
-except ModuleNotFoundError as missing:
-    raise SystemExit(f"tritongrad: this command needs {missing.name}: pip install 'tritongrad[cli]'") from None
-
 DTYPES = {
     "fp32": dtypes.float32, "fp16": dtypes.float16, "bf16": dtypes.bfloat16, "fp64": dtypes.float64,
     "float32": dtypes.float32, "float16": dtypes.float16, "bfloat16": dtypes.bfloat16, "float64": dtypes.float64,
 }  # fmt: skip
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-def main() -> None:
-    """The entry point."""
-    app()
-
-
-@app.callback()
-def _tritongrad() -> None:
-    """Deep learning with every number computed by a Triton kernel."""
-
-
-def _checked(known: Callable[[str], object]) -> Callable[[str | None], str | None]:
-    """A check of an option: what `known` refuses is reported as a wrong option."""
-
-    def check(value: str | None) -> str | None:
-        try:
-            if value is not None:
-                known(value)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-        return value
-
-    return check
-
-
-def _one_of(known: Collection[str]) -> Callable[[str | None], str | None]:
-    def find(value: str) -> None:
-        if value not in known:
-            raise ValueError(f"{value!r} is not one of {', '.join(known)}")
-
-    return _checked(find)
-
-
-Model = Annotated[str, typer.Argument(help=", ".join(NETWORKS), callback=_one_of(NETWORKS), metavar="MODEL")]
+Model = Annotated[str, typer.Argument(help=", ".join(NETWORKS), callback=one_of(NETWORKS), metavar="MODEL")]
 Batch = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
 Image = Annotated[int, typer.Option(min=1, help="Side of an image in pixels.")]
 Kind = Annotated[
-    str, typer.Option("--dtype", callback=_one_of(DTYPES), help="Of parameters and images: " + ", ".join(DTYPES))
+    str, typer.Option("--dtype", callback=one_of(DTYPES), help="Of parameters and images: " + ", ".join(DTYPES))
 ]
-Arch = Annotated[str, typer.Option(callback=_checked(of_arch), help="Architecture to plan for: sm_80, sm_90, sm_100.")]
-Update = Annotated[str, typer.Option(callback=_one_of(OPTIMIZERS), help=", ".join(OPTIMIZERS))]
+Arch = Annotated[str, typer.Option(callback=checked(of_arch), help="Architecture to plan for: sm_80, sm_90, sm_100.")]
+Update = Annotated[str, typer.Option(callback=one_of(OPTIMIZERS), help=", ".join(OPTIMIZERS))]
 Classes = Annotated[int, typer.Option(min=1, help="Number of classes.")]
 
 
@@ -84,7 +47,7 @@ def plan(
     arch: Arch = "sm_90",
     gpu: Annotated[
         str | None,
-        typer.Option(callback=_checked(named), help=f"{', '.join(GPUS)}; by default the first of the architecture."),
+        typer.Option(callback=checked(named), help=f"{', '.join(GPUS)}; by default the first of the architecture."),
     ] = None,
     classes: Classes = 1000,
     optimizer: Update = "sgd",
@@ -117,7 +80,7 @@ def precompile_command(
     image: Image = 224,
     kind: Kind = "bf16",
     arch: Annotated[
-        str, typer.Option(callback=_one_of(SHARED_LIMIT), help="GPU to compile for: " + ", ".join(SHARED_LIMIT))
+        str, typer.Option(callback=one_of(SHARED_LIMIT), help="GPU to compile for: " + ", ".join(SHARED_LIMIT))
     ] = "sm_90",
     optimizer: Update = "sgd",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes that compile; by default one a processor.")] = None,
@@ -164,14 +127,9 @@ def _plot(planned: Plan, path: Path) -> None:
     try:
         planned.plot(path)
     except ModuleNotFoundError as missing:
-        _fail(f"--plot needs {(missing.name or 'matplotlib').split('.')[0]}: pip install 'tritongrad[bench]'")
+        fail(f"--plot needs {(missing.name or 'matplotlib').split('.')[0]}: pip install 'tritongrad[bench]'")
     except (OSError, ValueError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> None:
-    typer.echo(f"tritongrad: {message}", err=True)
-    raise typer.Exit(1)
+        fail(str(error))
 
 
 def _show(planned: Plan, top: int) -> None:
@@ -197,7 +155,3 @@ def _drawn(table: Table) -> rich.table.Table:
     for row in table.rows:
         drawn.add_row(*row)
     return drawn
-
-
-if __name__ == "__main__":
-    main()

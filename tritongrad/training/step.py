@@ -1,4 +1,4 @@
-"""A training step of a model known by name, for tools that look at its launches: `plan` and `precompile`."""
+"""Networks and optimizers by name, and a training step of them for tools that look at its launches."""
 
 from __future__ import annotations
 

@@ -1,0 +1,162 @@
+"""Runs that are stopped, killed and resumed, and what they leave in their folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tritongrad as tg
+from tritongrad.training import Config, Epoch, Run, RunFolder, Step
+
+pytest.importorskip("sklearn")
+
+ROOT = Path(__file__).parent.parent
+SMALL = Config("mlp", "digits", epochs=2, batch_size=16, optimizer="adamw", limit=48)
+
+
+def bits(state: Any) -> Any:
+    """A nested state with arrays as bytes."""
+    if isinstance(state, dict):
+        return {key: bits(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [bits(value) for value in state]
+    return state.numpy().tobytes() if isinstance(state, tg.Tensor) else state
+
+
+def losses(run: Run, most: int = 1 << 30) -> list[float]:
+    """Of the next steps, at most so many; the run stands right behind the last of them."""
+    found: list[float] = []
+    for event in run.train():
+        if isinstance(event, Step):
+            found.append(event.loss.item())
+            if len(found) == most:
+                break
+    return found
+
+
+@pytest.mark.parametrize(("amp", "optimizer"), [("off", "adamw"), ("bf16", "sgd"), ("fp16", "adam")])
+def test_resumed_after_any_step(tmp_path: Path, amp: str, optimizer: str) -> None:
+    """Inside the first epoch, at its very end, and inside the second."""
+    config = Config(**{**SMALL.to_dict(), "amp": amp, "optimizer": optimizer})
+    whole = Run(config)
+    expected = losses(whole)
+    assert len(expected) == whole.steps == 6
+    for taken in (1, 3, 5):
+        first = Run(config)
+        before = losses(first, taken)
+        folder = RunFolder(tmp_path)
+        folder.save(first.state_dict(), best=False)
+        tg.rand(3)  # random numbers drawn elsewhere change nothing
+        again = Run(config)
+        again.load_state_dict(folder.checkpoint() or {})
+        assert before + losses(again) == expected
+        assert bits(again.state_dict()) == bits(whole.state_dict())
+
+
+def test_a_run_learns(tmp_path: Path) -> None:
+    config = Config("mlp", "digits", epochs=3, batch_size=64, optimizer="adamw", limit=640)
+    epochs = [event for event in Run(config).train() if isinstance(event, Epoch)]
+    assert [e.number for e in epochs] == [1, 2, 3] and [e.step for e in epochs] == [10, 20, 30]
+    assert epochs[-1].accuracy > 0.8 and any(e.best for e in epochs)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"model": "resnet51"}, "model 'resnet51' is not one of mlp"),
+        ({"data": "digits:somewhere"}, "data 'digits:somewhere' is not one of digits"),
+        ({"data": "cifar11:x"}, "'cifar11:x' is not one of"),
+        ({"amp": "fp8"}, "amp 'fp8' is not one of off, bf16, fp16"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"lr": float("nan")}, "lr must be at least 0, got nan"),
+        ({"warmup": 1.5}, "warmup must be between 0 and 1, got 1.5"),
+    ],
+)
+def test_settings_that_cannot_be(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Config(**{**SMALL.to_dict(), **wrong})
+
+
+def test_batches_larger_than_the_data() -> None:
+    with pytest.raises(ValueError, match="batch_size 99 is more than the 48 training images"):
+        Run(Config(**{**SMALL.to_dict(), "batch_size": 99}))
+
+
+def test_a_line_cut_off_is_left_out(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append([{"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.5}])
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 3, "lo')
+    assert [line["step"] for line in folder.metrics()] == [1, 2]
+    folder.keep_metrics(1)
+    folder.append([{"step": 2, "loss": 1.25}])
+    assert folder.metrics() == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.25}]
+
+
+# ---- as a command ----
+
+
+def command(*arguments: object) -> subprocess.Popen[str]:
+    # Ctrl-C has to work in the child even where this process was started with it ignored.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv[0] = 'tritongrad'; "
+    return subprocess.Popen(
+        [sys.executable, "-c", code + "from tritongrad.cli import main; main()", "train", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def wait_for_step(folder: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while not any(line.get("step", 0) >= step for line in RunFolder(folder).metrics()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def noted(folder: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in RunFolder(folder).metrics() if "loss" in line]
+
+
+def test_killed_stopped_and_resumed(tmp_path: Path) -> None:
+    """kill -9 in the middle of a step or of a save, then Ctrl-C, then to the end: as if nothing had happened."""
+    options = ("--model", "mlp", "--data", "digits", "--epochs", 3, "--batch-size", 16, "--optimizer", "adamw",
+               "--limit", 80, "--amp", "fp16", "--save-every", 1)  # fmt: skip
+    whole = command(*options, "--out", tmp_path / "whole")
+    run = command(*options, "--out", tmp_path / "run")
+    wait_for_step(tmp_path / "run", 3)
+    run.kill()
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+    run = command("--resume", tmp_path / "run")
+    wait_for_step(tmp_path / "run", 7)
+    run.send_signal(signal.SIGINT)
+    said = ended(run, 130)
+    assert f"tritongrad train --resume {tmp_path / 'run'}" in said and "going on after step" in said
+    assert "epoch   3/3" in ended(command("--resume", tmp_path / "run"))
+    said = ended(whole)
+    assert "epoch   1/3" in said and "1,257,482 parameters" in said and "images/s" in said
+    ours, theirs = (RunFolder(tmp_path / name).checkpoint() for name in ("run", "whole"))
+    assert ours is not None and ours["step"] == 15 and bits(ours) == bits(theirs)
+    assert noted(tmp_path / "run") == noted(tmp_path / "whole") and len(noted(tmp_path / "run")) == 15
+    best = tg.load(tmp_path / "run" / "best.safetensors")
+    assert best.keys() == ours["model"].keys() and np.isfinite(best["1.weight"].numpy()).all()
+    if pytest.importorskip("matplotlib"):
+        assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["config"]["save_every"] == 1 and "triton" in config["environment"]
+    assert "there is a run in" in ended(command(*options, "--out", tmp_path / "run"), 1)

@@ -1,0 +1,5 @@
+"""`python -m tritongrad.cli`."""
+
+from tritongrad.cli import main
+
+main()
