@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tritongrad.training import Config, Epoch, Run, RunFolder, Step
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).parent.parent
-SMALL = Config("mlp", "digits", epochs=2, batch_size=16, optimizer="adamw", limit=48)
+SMALL = Config("mlp", "digits", epochs=2, batch_size=16, optimizer="adamw", limit=32)
 
 
 def bits(state: Any) -> Any:
@@ -43,14 +44,16 @@ def losses(run: Run, most: int = 1 << 30) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize(("amp", "optimizer"), [("off", "adamw"), ("bf16", "sgd"), ("fp16", "adam")])
-def test_resumed_after_any_step(tmp_path: Path, amp: str, optimizer: str) -> None:
+@pytest.mark.parametrize(
+    ("amp", "optimizer", "stops"), [("off", "adamw", (1,)), ("bf16", "sgd", (1,)), ("fp16", "adam", (1, 2, 3))]
+)
+def test_resumed_after_any_step(tmp_path: Path, amp: str, optimizer: str, stops: tuple[int, ...]) -> None:
     """Inside the first epoch, at its very end, and inside the second."""
     config = Config(**{**SMALL.to_dict(), "amp": amp, "optimizer": optimizer})
     whole = Run(config)
     expected = losses(whole)
-    assert len(expected) == whole.steps == 6
-    for taken in (1, 3, 5):
+    assert len(expected) == whole.steps == 4
+    for taken in stops:
         first = Run(config)
         before = losses(first, taken)
         folder = RunFolder(tmp_path)
@@ -63,10 +66,10 @@ def test_resumed_after_any_step(tmp_path: Path, amp: str, optimizer: str) -> Non
 
 
 def test_a_run_learns(tmp_path: Path) -> None:
-    config = Config("mlp", "digits", epochs=3, batch_size=64, optimizer="adamw", limit=640)
+    config = Config("mlp", "digits", epochs=2, batch_size=64, optimizer="adamw", limit=640)
     epochs = [event for event in Run(config).train() if isinstance(event, Epoch)]
-    assert [e.number for e in epochs] == [1, 2, 3] and [e.step for e in epochs] == [10, 20, 30]
-    assert epochs[-1].accuracy > 0.8 and any(e.best for e in epochs)
+    assert [e.number for e in epochs] == [1, 2] and [e.step for e in epochs] == [10, 20]
+    assert epochs[-1].accuracy > 0.75 and epochs[0].best
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_settings_that_cannot_be(wrong: dict[str, Any], said: str) -> None:
 
 
 def test_batches_larger_than_the_data() -> None:
-    with pytest.raises(ValueError, match="batch_size 99 is more than the 48 training images"):
+    with pytest.raises(ValueError, match="batch_size 99 is more than the 32 training images"):
         Run(Config(**{**SMALL.to_dict(), "batch_size": 99}))
 
 
@@ -105,7 +108,25 @@ def test_a_line_cut_off_is_left_out(tmp_path: Path) -> None:
 # ---- as a command ----
 
 
-def command(*arguments: object) -> subprocess.Popen[str]:
+Command = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
+    """Starts `tritongrad train` with these arguments; what still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: object) -> subprocess.Popen[str]:
+        started.append(_train(*arguments))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _train(*arguments: object) -> subprocess.Popen[str]:
     # Ctrl-C has to work in the child even where this process was started with it ignored.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv[0] = 'tritongrad'; "
     return subprocess.Popen(
@@ -116,13 +137,13 @@ def command(*arguments: object) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == code, out + err
     return out + err
 
 
 def wait_for_step(folder: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not any(line.get("step", 0) >= step for line in RunFolder(folder).metrics()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -132,18 +153,18 @@ def noted(folder: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in RunFolder(folder).metrics() if "loss" in line]
 
 
-def test_killed_stopped_and_resumed(tmp_path: Path) -> None:
+def test_killed_stopped_and_resumed(tmp_path: Path, command: Command) -> None:
     """kill -9 in the middle of a step or of a save, then Ctrl-C, then to the end: as if nothing had happened."""
     options = ("--model", "mlp", "--data", "digits", "--epochs", 3, "--batch-size", 16, "--optimizer", "adamw",
-               "--limit", 80, "--amp", "fp16", "--save-every", 1)  # fmt: skip
+               "--limit", 48, "--amp", "fp16", "--save-every", 1)  # fmt: skip
     whole = command(*options, "--out", tmp_path / "whole")
     run = command(*options, "--out", tmp_path / "run")
-    wait_for_step(tmp_path / "run", 3)
+    wait_for_step(tmp_path / "run", 2)
     run.kill()
     run.communicate()
     assert run.returncode == -signal.SIGKILL
     run = command("--resume", tmp_path / "run")
-    wait_for_step(tmp_path / "run", 7)
+    wait_for_step(tmp_path / "run", 5)
     run.send_signal(signal.SIGINT)
     said = ended(run, 130)
     assert f"tritongrad train --resume {tmp_path / 'run'}" in said and "going on after step" in said
@@ -151,8 +172,8 @@ def test_killed_stopped_and_resumed(tmp_path: Path) -> None:
     said = ended(whole)
     assert "epoch   1/3" in said and "1,257,482 parameters" in said and "images/s" in said
     ours, theirs = (RunFolder(tmp_path / name).checkpoint() for name in ("run", "whole"))
-    assert ours is not None and ours["step"] == 15 and bits(ours) == bits(theirs)
-    assert noted(tmp_path / "run") == noted(tmp_path / "whole") and len(noted(tmp_path / "run")) == 15
+    assert ours is not None and ours["step"] == 9 and bits(ours) == bits(theirs)
+    assert noted(tmp_path / "run") == noted(tmp_path / "whole") and len(noted(tmp_path / "run")) == 9
     best = tg.load(tmp_path / "run" / "best.safetensors")
     assert best.keys() == ours["model"].keys() and np.isfinite(best["1.weight"].numpy()).all()
     if pytest.importorskip("matplotlib"):

@@ -52,9 +52,7 @@ def info() -> None:
         console.print(f"{name:12} {text}")
     console.print()
     for what, missing in _features():
-        console.print(
-            f"{'yes' if missing is None else 'no':4}{what}{'' if missing is None else f': {missing}'}", soft_wrap=True
-        )
+        console.print(f"{'no' if missing else 'yes':4}{what}{f': {missing}' if missing else ''}")
 
 
 def _features() -> list[tuple[str, str | None]]:

@@ -98,7 +98,7 @@ def _resumed(path: Path) -> tuple[RunFolder, Run]:
 
 
 def _train(folder: RunFolder, run: Run) -> None:
-    console = rich.console.Console(highlight=False)
+    console = rich.console.Console(highlight=False, soft_wrap=True)
     console.print(f"{run.config.model} on {run.config.data}: {_size(run)}, {run.device}, in {folder.path}")
     if run.step:
         console.print(f"going on after step {run.step} of {run.steps}")
