@@ -137,8 +137,10 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Queries x keys; heads wider than 128 have rows of their own.
     "attention": {
         "interpret": dict(BM=256, BN=256),
-        "sm_80": dict(BM=128, BN=64, num_warps=8, num_stages=3),
-        "sm_80 float32": dict(BM=64, BN=32, num_warps=8, num_stages=2),
+        "sm_80": dict(BM=128, BN=64, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=128, BN=64, num_warps=8, num_stages=3),
+        "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
     },
     "attention_wide": {
         "interpret": dict(BM=256, BN=256),
@@ -162,7 +164,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     },
     "attention_key_grad_wide": {
         "interpret": dict(BM=256, BN=256),
-        "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
+        "sm_80": dict(BM=32, BN=32, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
     },
     # Windows or elements x channels. With one channel, more than two windows a thread spill: each has 64-bit places.

@@ -87,6 +87,7 @@ from tritongrad.nn.loss import (
     TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss,
 )
 from tritongrad.nn.module import Module as Module, Parameter as Parameter
+from tritongrad.nn.multihead import MultiheadAttention as MultiheadAttention
 from tritongrad.nn.padding import (
     CircularPad1d as CircularPad1d,
     CircularPad2d as CircularPad2d,
@@ -135,6 +136,13 @@ from tritongrad.nn.rnn import (
     RNNBase as RNNBase,
     RNNCell as RNNCell,
     RNNCellBase as RNNCellBase,
+)
+from tritongrad.nn.transformer import (
+    Transformer as Transformer,
+    TransformerDecoder as TransformerDecoder,
+    TransformerDecoderLayer as TransformerDecoderLayer,
+    TransformerEncoder as TransformerEncoder,
+    TransformerEncoderLayer as TransformerEncoderLayer,
 )
 from tritongrad.nn.upsampling import (
     Upsample as Upsample,

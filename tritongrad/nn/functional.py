@@ -3,7 +3,10 @@
 from typing import Any
 
 from tritongrad import random
-from tritongrad.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from tritongrad.nn.attention import (
+    multi_head_attention_forward as multi_head_attention_forward,
+    scaled_dot_product_attention as scaled_dot_product_attention,
+)
 from tritongrad.nn.fractional import (
     fractional_max_pool2d as fractional_max_pool2d,
     fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices,
