@@ -170,7 +170,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Windows or elements x channels. With one channel, more than two windows a thread spill: each has 64-bit places.
     "volume_pool": {
         "interpret": dict(BP=1 << 11, BC=1 << 9, LEAST=1 << 16),
-        "sm_80": dict(BP=16, BC=64, LEAST=256, num_warps=4),
+        "sm_80": dict(BP=16, BC=64, LEAST=256, num_warps=4, maxnreg=128),
     },
     # Rows x classes.
     "softmax": {

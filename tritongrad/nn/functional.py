@@ -60,6 +60,7 @@ from tritongrad.ops.conv_transpose import (
 )
 from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
 from tritongrad.ops.filled import empty_like
+from tritongrad.ops.grid import affine_grid as affine_grid, grid_sample as grid_sample
 from tritongrad.ops.layernorm import (
     group_norm as group_norm,
     instance_norm as instance_norm,
