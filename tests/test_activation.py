@@ -166,7 +166,7 @@ MODULES: list[tuple[str, dict[str, Any]]] = [
     ("ReLU", {}), ("ReLU", {"inplace": True}), ("ReLU6", {}), ("LeakyReLU", {}), ("LeakyReLU", {"negative_slope": 0.3}),
     ("ELU", {"alpha": 0.5}), ("CELU", {"alpha": 2.0}), ("SELU", {}), ("Sigmoid", {}), ("LogSigmoid", {}), ("Tanh", {}),
     ("Tanhshrink", {}), ("GELU", {}), ("GELU", {"approximate": "tanh"}), ("SiLU", {"inplace": True}), ("Mish", {}),
-    ("Softplus", {"beta": 2.0}), ("Softsign", {}), ("Hardswish", {}), ("Hardsigmoid", {}),
+    ("Softplus", {"beta": 2.0}), ("Softsign", {}), ("Hardswish", {"inplace": True}), ("Hardsigmoid", {"inplace": True}),
     ("Hardtanh", {"max_val": 2.0}),
     ("Hardshrink", {"lambd": 0.3}), ("Softshrink", {}), ("Threshold", {"threshold": 0.1, "value": 20.0}),
     ("GLU", {"dim": 1}),

@@ -1,6 +1,7 @@
-"""Residual networks (He et al. 2015), with torchvision's parameter names, so that its weights load.
+"""Residual networks (He et al. 2015), ResNeXt (Xie et al. 2016) and wide ones (Zagoruyko and Komodakis 2016).
 
-As in torchvision ("ResNet v1.5") the stride of a bottleneck block is in its 3x3 convolution.
+Parameters have torchvision's names, so that its weights load. As there ("ResNet v1.5") the stride of a bottleneck block
+is in its 3x3 convolution.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad import nn
-from tritongrad.models.weights import Weights, WeightsEnum, resolve
+from tritongrad.models.blocks import Layer, he, initialise, norm_act
+from tritongrad.models.pretrained import build, insist, published
+from tritongrad.models.weights import WeightsEnum
 from tritongrad.tensor import Tensor
 
 
-def conv3x3(in_planes: int, out_planes: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_planes, out_planes, 3, stride, padding=1, bias=False)
+def conv3x3(in_planes: int, out_planes: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_planes, out_planes, 3, stride, dilation, dilation, groups, bias=False)
 
 
 def conv1x1(in_planes: int, out_planes: int, stride: int = 1) -> nn.Conv2d:
@@ -25,48 +28,83 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        groups: int = 1,
+        base_width: int = 64,
+        dilation: int = 1,
+        norm_layer: Layer | None = None,
+    ) -> None:
         super().__init__()
+        if groups != 1 or base_width != 64:
+            raise ValueError(f"BasicBlock: groups must be 1 and base_width 64, got {groups} and {base_width}")
+        if dilation != 1:
+            raise NotImplementedError(f"BasicBlock: dilation must be 1, got {dilation}")
+        norm_layer = norm_layer or nn.BatchNorm2d
         self.conv1 = conv3x3(inplanes, planes, stride)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = norm_layer(planes)
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(planes, planes)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.bn2 = norm_layer(planes)
         self.downsample = downsample
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.bn1(self.conv1(x), relu=True)
-        return self.bn2(self.conv2(out), residual=identity, relu=True)
+        out = norm_act(self.bn1, self.relu, self.conv1(x))
+        out = self.conv2(out)
+        return norm_act(self.bn2, self.relu, out, x if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):
-    """A 3x3 convolution between two 1x1 convolutions that narrow and widen, beside a shortcut."""
+    """A 3x3 convolution, in `groups`, between two 1x1 convolutions that narrow and widen, beside a shortcut.
+
+    The narrow part has groups * base_width / 64 channels for each of `planes`.
+    """
 
     expansion = 4
 
-    def __init__(self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        groups: int = 1,
+        base_width: int = 64,
+        dilation: int = 1,
+        norm_layer: Layer | None = None,
+    ) -> None:
         super().__init__()
-        self.conv1 = conv1x1(inplanes, planes)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = conv3x3(planes, planes, stride)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = conv1x1(planes, planes * self.expansion)
-        self.bn3 = nn.BatchNorm2d(planes * self.expansion)
+        norm_layer = norm_layer or nn.BatchNorm2d
+        width = int(planes * (base_width / 64)) * groups
+        self.conv1 = conv1x1(inplanes, width)
+        self.bn1 = norm_layer(width)
+        self.conv2 = conv3x3(width, width, stride, groups, dilation)
+        self.bn2 = norm_layer(width)
+        self.conv3 = conv1x1(width, planes * self.expansion)
+        self.bn3 = norm_layer(planes * self.expansion)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.bn1(self.conv1(x), relu=True)
-        out = self.bn2(self.conv2(out), relu=True)
-        return self.bn3(self.conv3(out), residual=identity, relu=True)
+        out = norm_act(self.bn1, self.relu, self.conv1(x))
+        out = self.conv3(norm_act(self.bn2, self.relu, self.conv2(out)))
+        return norm_act(self.bn3, self.relu, out, x if self.downsample is None else self.downsample(x))
 
 
 class ResNet(nn.Module):
-    """Images [N, 3, H, W] to class scores [N, num_classes]."""
+    """Images [N, 3, H, W] to class scores [N, num_classes].
+
+    zero_init_residual            each block begins as its shortcut alone (Goyal et al. 2017).
+    replace_stride_with_dilation  for each of the last three stages, whether it keeps the image's size and spreads its
+                                  windows instead (for segmentation).
+    norm_layer                    what makes the normalisations, by default `nn.BatchNorm2d`.
+    """
 
     def __init__(
         self,
@@ -74,108 +112,174 @@ class ResNet(nn.Module):
         layers: list[int],
         num_classes: int = 1000,
         zero_init_residual: bool = False,
+        groups: int = 1,
+        width_per_group: int = 64,
+        replace_stride_with_dilation: list[bool] | None = None,
+        norm_layer: Layer | None = None,
     ) -> None:
         super().__init__()
-        self.inplanes = 64
+        spread = replace_stride_with_dilation or [False] * 3
+        if len(spread) != 3:
+            raise ValueError(f"replace_stride_with_dilation should be None or a 3-element tuple, got {spread}")
+        self._norm_layer = norm_layer or nn.BatchNorm2d
+        self.inplanes, self.dilation = 64, 1
+        self.groups, self.base_width = groups, width_per_group
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = self._norm_layer(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         self.layer1 = self._make_layer(block, 64, layers[0])
-        self.layer2 = self._make_layer(block, 128, layers[1], stride=2)
-        self.layer3 = self._make_layer(block, 256, layers[2], stride=2)
-        self.layer4 = self._make_layer(block, 512, layers[3], stride=2)
+        self.layer2 = self._make_layer(block, 128, layers[1], 2, spread[0])
+        self.layer3 = self._make_layer(block, 256, layers[2], 2, spread[1])
+        self.layer4 = self._make_layer(block, 512, layers[3], 2, spread[2])
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(512 * block.expansion, num_classes)
+        initialise(self, conv=he)
         for m in self.modules():
-            if isinstance(m, nn.Conv2d):
-                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
-            elif zero_init_residual and isinstance(m, BasicBlock | Bottleneck):
-                nn.init.zeros_((m.bn2 if isinstance(m, BasicBlock) else m.bn3).weight)
+            if zero_init_residual and isinstance(m, BasicBlock | Bottleneck):
+                last = m.bn2 if isinstance(m, BasicBlock) else m.bn3
+                if last.weight is not None:
+                    nn.init.zeros_(last.weight)
 
     def _make_layer(
-        self, block: type[BasicBlock] | type[Bottleneck], planes: int, blocks: int, stride: int = 1
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        planes: int,
+        blocks: int,
+        stride: int = 1,
+        dilate: bool = False,
     ) -> nn.Sequential:
+        first_dilation, width = self.dilation, planes * block.expansion
+        if dilate:
+            self.dilation, stride = self.dilation * stride, 1
         downsample = None
-        if stride != 1 or self.inplanes != planes * block.expansion:
-            downsample = nn.Sequential(
-                conv1x1(self.inplanes, planes * block.expansion, stride), nn.BatchNorm2d(planes * block.expansion)
-            )
-        layers = [block(self.inplanes, planes, stride, downsample)]
-        self.inplanes = planes * block.expansion
-        layers += [block(self.inplanes, planes) for _ in range(1, blocks)]
+        if stride != 1 or self.inplanes != width:
+            downsample = nn.Sequential(conv1x1(self.inplanes, width, stride), self._norm_layer(width))
+        shared = (self.groups, self.base_width)
+        layers = [block(self.inplanes, planes, stride, downsample, *shared, first_dilation, self._norm_layer)]
+        self.inplanes = width
+        layers += [block(width, planes, 1, None, *shared, self.dilation, self._norm_layer) for _ in range(1, blocks)]
         return nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.bn1(self.conv1(x), relu=True))
+        x = self.maxpool(norm_act(self.bn1, self.relu, self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(nn.Flatten(1)(self.avgpool(x)))
-
-
-def _weights(file: str, recipe: str, **meta: Any) -> Weights:
-    """One of torchvision's published files; its name ends in the first digits of its sha256."""
-    digits = file.rsplit("-", 1)[1].removesuffix(".pth")
-    return Weights(url=f"https://download.pytorch.org/models/{file}", sha256=digits, meta={"recipe": recipe, **meta})
+        return self.fc(self.avgpool(x).flatten(1))
 
 
 class ResNet18_Weights(WeightsEnum):
-    IMAGENET1K_V1 = _weights("resnet18-f37072fd.pth", "torchvision V1", num_params=11_689_512)
+    IMAGENET1K_V1 = published("resnet18-f37072fd.pth", 11_689_512, 69.758)
     DEFAULT = IMAGENET1K_V1
 
 
 class ResNet34_Weights(WeightsEnum):
-    IMAGENET1K_V1 = _weights("resnet34-b627a593.pth", "torchvision V1", num_params=21_797_672)
+    IMAGENET1K_V1 = published("resnet34-b627a593.pth", 21_797_672, 73.314)
     DEFAULT = IMAGENET1K_V1
 
 
 class ResNet50_Weights(WeightsEnum):
-    IMAGENET1K_V1 = _weights("resnet50-0676ba61.pth", "torchvision V1", num_params=25_557_032)
-    IMAGENET1K_V2 = _weights("resnet50-11ad3fa6.pth", "torchvision V2", num_params=25_557_032)
+    IMAGENET1K_V1 = published("resnet50-0676ba61.pth", 25_557_032, 76.13)
+    IMAGENET1K_V2 = published("resnet50-11ad3fa6.pth", 25_557_032, 80.858)
     DEFAULT = IMAGENET1K_V2
 
 
 class ResNet101_Weights(WeightsEnum):
-    IMAGENET1K_V1 = _weights("resnet101-63fe2227.pth", "torchvision V1", num_params=44_549_160)
-    IMAGENET1K_V2 = _weights("resnet101-cd907fc2.pth", "torchvision V2", num_params=44_549_160)
+    IMAGENET1K_V1 = published("resnet101-63fe2227.pth", 44_549_160, 77.374)
+    IMAGENET1K_V2 = published("resnet101-cd907fc2.pth", 44_549_160, 81.886)
     DEFAULT = IMAGENET1K_V2
 
 
 class ResNet152_Weights(WeightsEnum):
-    IMAGENET1K_V1 = _weights("resnet152-394f9c45.pth", "torchvision V1", num_params=60_192_808)
-    IMAGENET1K_V2 = _weights("resnet152-f82ba261.pth", "torchvision V2", num_params=60_192_808)
+    IMAGENET1K_V1 = published("resnet152-394f9c45.pth", 60_192_808, 78.312)
+    IMAGENET1K_V2 = published("resnet152-f82ba261.pth", 60_192_808, 82.284)
+    DEFAULT = IMAGENET1K_V2
+
+
+class ResNeXt50_32X4D_Weights(WeightsEnum):
+    IMAGENET1K_V1 = published("resnext50_32x4d-7cdf4587.pth", 25_028_904, 77.618)
+    IMAGENET1K_V2 = published("resnext50_32x4d-1a0047aa.pth", 25_028_904, 81.198)
+    DEFAULT = IMAGENET1K_V2
+
+
+class ResNeXt101_32X8D_Weights(WeightsEnum):
+    IMAGENET1K_V1 = published("resnext101_32x8d-8ba56ff5.pth", 88_791_336, 79.312)
+    IMAGENET1K_V2 = published("resnext101_32x8d-110c445d.pth", 88_791_336, 82.834)
+    DEFAULT = IMAGENET1K_V2
+
+
+class ResNeXt101_64X4D_Weights(WeightsEnum):
+    IMAGENET1K_V1 = published("resnext101_64x4d-173b62eb.pth", 83_455_272, 83.246)
+    DEFAULT = IMAGENET1K_V1
+
+
+class Wide_ResNet50_2_Weights(WeightsEnum):
+    IMAGENET1K_V1 = published("wide_resnet50_2-95faca4d.pth", 68_883_240, 78.468)
+    IMAGENET1K_V2 = published("wide_resnet50_2-9ba9bcbe.pth", 68_883_240, 81.602)
+    DEFAULT = IMAGENET1K_V2
+
+
+class Wide_ResNet101_2_Weights(WeightsEnum):
+    IMAGENET1K_V1 = published("wide_resnet101_2-32ee1156.pth", 126_886_696, 78.848)
+    IMAGENET1K_V2 = published("wide_resnet101_2-d733dc28.pth", 126_886_696, 82.51)
     DEFAULT = IMAGENET1K_V2
 
 
 def _resnet(
-    block: Any, layers: list[int], weights: Any, known: type[WeightsEnum], progress: bool, **options: Any
+    block: Any, layers: list[int], known: type[WeightsEnum], weights: Any, progress: bool, options: dict[str, Any]
 ) -> ResNet:
-    state = resolve(weights, known, progress=progress)  # before the model is built: a wrong path fails at once
-    model = ResNet(block, layers, **options)
-    if state is not None:
-        model.load_state_dict(state)
-    return model
+    return build(lambda **given: ResNet(block, layers, **given), known, weights, progress, options)
 
 
 def resnet18(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-18. `weights`: None for random ones, a path (.safetensors, .pth), or a `ResNet18_Weights` member."""
-    return _resnet(BasicBlock, [2, 2, 2, 2], weights, ResNet18_Weights, progress, **options)
+    return _resnet(BasicBlock, [2, 2, 2, 2], ResNet18_Weights, weights, progress, options)
 
 
 def resnet34(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-34; `weights` as for `resnet18`."""
-    return _resnet(BasicBlock, [3, 4, 6, 3], weights, ResNet34_Weights, progress, **options)
+    return _resnet(BasicBlock, [3, 4, 6, 3], ResNet34_Weights, weights, progress, options)
 
 
 def resnet50(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-50; `weights` as for `resnet18`."""
-    return _resnet(Bottleneck, [3, 4, 6, 3], weights, ResNet50_Weights, progress, **options)
+    return _resnet(Bottleneck, [3, 4, 6, 3], ResNet50_Weights, weights, progress, options)
 
 
 def resnet101(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-101; `weights` as for `resnet18`."""
-    return _resnet(Bottleneck, [3, 4, 23, 3], weights, ResNet101_Weights, progress, **options)
+    return _resnet(Bottleneck, [3, 4, 23, 3], ResNet101_Weights, weights, progress, options)
 
 
 def resnet152(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-152; `weights` as for `resnet18`."""
-    return _resnet(Bottleneck, [3, 8, 36, 3], weights, ResNet152_Weights, progress, **options)
+    return _resnet(Bottleneck, [3, 8, 36, 3], ResNet152_Weights, weights, progress, options)
+
+
+def resnext50_32x4d(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
+    """ResNeXt-50 in 32 groups of 4 channels; `weights` as for `resnet18`."""
+    insist(options, groups=32, width_per_group=4)
+    return _resnet(Bottleneck, [3, 4, 6, 3], ResNeXt50_32X4D_Weights, weights, progress, options)
+
+
+def resnext101_32x8d(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
+    """ResNeXt-101 in 32 groups of 8 channels; `weights` as for `resnet18`."""
+    insist(options, groups=32, width_per_group=8)
+    return _resnet(Bottleneck, [3, 4, 23, 3], ResNeXt101_32X8D_Weights, weights, progress, options)
+
+
+def resnext101_64x4d(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
+    """ResNeXt-101 in 64 groups of 4 channels; `weights` as for `resnet18`."""
+    insist(options, groups=64, width_per_group=4)
+    return _resnet(Bottleneck, [3, 4, 23, 3], ResNeXt101_64X4D_Weights, weights, progress, options)
+
+
+def wide_resnet50_2(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
+    """ResNet-50 with twice the channels in its 3x3 convolutions; `weights` as for `resnet18`."""
+    insist(options, width_per_group=128)
+    return _resnet(Bottleneck, [3, 4, 6, 3], Wide_ResNet50_2_Weights, weights, progress, options)
+
+
+def wide_resnet101_2(*, weights: Any = None, progress: bool = True, **options: Any) -> ResNet:
+    """ResNet-101 with twice the channels in its 3x3 convolutions; `weights` as for `resnet18`."""
+    insist(options, width_per_group=128)
+    return _resnet(Bottleneck, [3, 4, 23, 3], Wide_ResNet101_2_Weights, weights, progress, options)

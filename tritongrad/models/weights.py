@@ -74,25 +74,32 @@ class WeightsEnum(Enum):
         return f"{type(self).__name__}.{self.name}"
 
 
+def member(weights: Any, known: type[WeightsEnum]) -> WeightsEnum | None:
+    """The member of `known` that is given, or named as "IMAGENET1K_V1" or "ResNet18_Weights.IMAGENET1K_V1"."""
+    if isinstance(weights, known):
+        return weights
+    name = weights.removeprefix(f"{known.__name__}.") if isinstance(weights, str) else ""
+    return known[name] if name in known.__members__ else None
+
+
 def resolve(weights: Any, known: type[WeightsEnum], progress: bool = True) -> dict[str, Tensor] | None:
     """Parameters and buffers by name for what a user may pass as `weights`; None for None.
 
-    That is a member of `known`; its name, "IMAGENET1K_V1" or "ResNet18_Weights.IMAGENET1K_V1"; or the path of a
-    safetensors or torch file. Raises TypeError or ValueError listing the names in `known`, FileNotFoundError for a path
-    that is not there, ValueError for a file without a state_dict.
+    That is a member of `known` or its name, see `member`; or the path of a safetensors or torch file. Raises TypeError
+    or ValueError listing the names in `known`, FileNotFoundError for a path that is not there, ValueError for a file
+    without a state_dict.
     """
     if weights is None:
         return None
-    if isinstance(weights, known):
-        return weights.get_state_dict(progress=progress)
+    found = member(weights, known)
+    if found is not None:
+        return found.get_state_dict(progress=progress)
     expected = (
         f"expected None, the path of a file, or one of {', '.join(f'{known.__name__}.{n}' for n in known.__members__)}"
     )
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(f"weights: {expected}; got {weights!r}")
     text = os.fspath(weights)
-    if isinstance(weights, str) and text.removeprefix(f"{known.__name__}.") in known.__members__:
-        return known[text.removeprefix(f"{known.__name__}.")].get_state_dict(progress=progress)
     if isinstance(weights, os.PathLike) or os.path.exists(text) or Path(text).suffix in (".safetensors", ".pth", ".pt"):
         return _state_dict(Path(text))
     raise ValueError(f"weights: {expected}; got {text!r}")

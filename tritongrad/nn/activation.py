@@ -201,12 +201,18 @@ class Hardswish(_InPlace):
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, self.inplace)
 
+    def extra_repr(self) -> str:
+        return ""  # as torch prints it
+
 
 class Hardsigmoid(_InPlace):
     """relu6(input + 3) / 6."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardsigmoid(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return ""  # as torch prints it
 
 
 class Hardtanh(Module):

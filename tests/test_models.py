@@ -1,0 +1,315 @@
+"""Published architectures: states under torchvision's names, what they compute, initial values, weights, names.
+
+What is expected was written down from torchvision 0.28: the number of parameters of each model, a digest of the names
+and shapes of its state, and results of small models on the weights and images of `model_cases`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tritongrad as tg
+from tests.model_cases import CASES, formula, image
+from tritongrad import models, nn
+from tritongrad.models import blocks
+from tritongrad_kernels import memory
+
+STATES = {
+    "alexnet": (61_100_840, "23c3b8d4a3e8"),
+    "densenet121": (7_978_856, "08ed4bd10855"),
+    "densenet161": (28_681_000, "bb7d18457b56"),
+    "densenet169": (14_149_480, "aea1d65b180f"),
+    "densenet201": (20_013_928, "1f2601f1e928"),
+    "efficientnet_b0": (5_288_548, "9da4cc5e2bca"),
+    "efficientnet_b1": (7_794_184, "d037a7897a24"),
+    "efficientnet_b2": (9_109_994, "d6c07a751ed5"),
+    "efficientnet_b3": (12_233_232, "b509cc28dcc3"),
+    "efficientnet_b4": (19_341_616, "47f2ea1a75c4"),
+    "efficientnet_b5": (30_389_784, "37159318b4be"),
+    "efficientnet_b6": (43_040_704, "6152c4405b90"),
+    "efficientnet_b7": (66_347_960, "0342411b57f8"),
+    "efficientnet_v2_l": (118_515_272, "bfff0a313d70"),
+    "efficientnet_v2_m": (54_139_356, "959f8f4007ea"),
+    "efficientnet_v2_s": (21_458_488, "8691f7dccbb7"),
+    "mobilenet_v2": (3_504_872, "a18c560d82f6"),
+    "mobilenet_v3_large": (5_483_032, "a56c886e8c43"),
+    "mobilenet_v3_small": (2_542_856, "cb48f2feab28"),
+    "regnet_x_16gf": (54_278_536, "3d53e73506db"),
+    "regnet_x_1_6gf": (9_190_136, "37827c05a18a"),
+    "regnet_x_32gf": (107_811_560, "8d9f6e61a8b5"),
+    "regnet_x_3_2gf": (15_296_552, "f608587289ad"),
+    "regnet_x_400mf": (5_495_976, "94627f7ea87b"),
+    "regnet_x_800mf": (7_259_656, "6d7ab9ab0391"),
+    "regnet_x_8gf": (39_572_648, "4e05ed9d67a8"),
+    "regnet_y_128gf": (644_812_894, "84f0a28ad1af"),
+    "regnet_y_16gf": (83_590_140, "9efaa920067c"),
+    "regnet_y_1_6gf": (11_202_430, "acba7cc345a4"),
+    "regnet_y_32gf": (145_046_770, "1189909addb9"),
+    "regnet_y_3_2gf": (19_436_338, "d9ade3e2f0dd"),
+    "regnet_y_400mf": (4_344_144, "872a203a03e8"),
+    "regnet_y_800mf": (6_432_512, "dd56722b309d"),
+    "regnet_y_8gf": (39_381_472, "474b403f2e66"),
+    "resnet101": (44_549_160, "593b3bde446e"),
+    "resnet152": (60_192_808, "9ce383131255"),
+    "resnet18": (11_689_512, "66b04efc1dfd"),
+    "resnet34": (21_797_672, "4aa3e2bbbdc5"),
+    "resnet50": (25_557_032, "614cd53ddf84"),
+    "resnext101_32x8d": (88_791_336, "98e3cd734511"),
+    "resnext101_64x4d": (83_455_272, "945d960d03b2"),
+    "resnext50_32x4d": (25_028_904, "5157aafec2a2"),
+    "shufflenet_v2_x0_5": (1_366_792, "54a515f5b9e5"),
+    "shufflenet_v2_x1_0": (2_278_604, "cb82a4e6fc1d"),
+    "shufflenet_v2_x1_5": (3_503_624, "231697331a27"),
+    "shufflenet_v2_x2_0": (7_393_996, "0c76297abaa1"),
+    "squeezenet1_0": (1_248_424, "57fdd044bb81"),
+    "squeezenet1_1": (1_235_496, "65606c58925d"),
+    "vgg11": (132_863_336, "ddb4b3f56e97"),
+    "vgg11_bn": (132_868_840, "dc54d45fed4b"),
+    "vgg13": (133_047_848, "08687bab35dc"),
+    "vgg13_bn": (133_053_736, "057b00c12439"),
+    "vgg16": (138_357_544, "8a41c838cadb"),
+    "vgg16_bn": (138_365_992, "ae5d7d87f5e6"),
+    "vgg19": (143_667_240, "5319ee52249b"),
+    "vgg19_bn": (143_678_248, "555ec1b35ce9"),
+    "wide_resnet101_2": (126_886_696, "2f1e7d726d12"),
+    "wide_resnet50_2": (68_883_240, "bf71ae35ce44"),
+}  # fmt: skip
+
+RESULTS: dict[str, tuple[list[float], float, list[float]]] = {
+    "resnext": (
+        [2.86839179, 1.84983651, 1.34265688, 1617.25563], 7346.39197,
+        [1.85560095, 1.93400694, 1.01168809, 1448.55655],
+    ),
+    "vgg": (
+        [1.16746356, 1.00122133, 0.872197893, 532.853263], 15640.2541,
+        [0.0, 0.0, 0.0616559632, 146.559048],
+    ),
+    "densenet": (
+        [-0.371591833, -0.911351011, 0.370502549, 6.05294673], 1385.45184,
+        [0.143700129, -0.0824958793, -0.0432426523, 1.68663063],
+    ),
+    "squeezenet": (
+        [0.0, 0.0, 0.0, 0.192586496], 5.87835433,
+        [0.0, 0.0, 0.0, 0.192586496],
+    ),
+    "mobilenet_v2": (
+        [0.55261086, 0.185395273, -0.107597319, 1.98793733], 204.411728,
+        [4.7950239, 0.639988198, 0.33737977, 11.3354618],
+    ),
+    "mobilenet_v3": (
+        [-0.198338045, -0.325717905, 0.116629242, 1.15741888], 14.2261536,
+        [-0.00245884134, -0.232190398, -0.00973474062, 0.790104891],
+    ),
+    "shufflenet": (
+        [-0.237545536, -1.48498602, 0.686471062, 5.76935915], 0.0100504341,
+        [0.328375093, 0.0168336011, 0.0492583017, 1.68215252],
+    ),
+    "efficientnet": (
+        [-0.272598912, -0.00963744044, 0.180498026, 1.11477841], 72.7472593,
+        [-0.268413921, 0.277241978, -0.0951565883, 2.15842896],
+    ),
+    "regnet": (
+        [-0.894250301, -0.148035112, -0.23361743, 3.83899333], 894.821007,
+        [0.155865551, 0.237709033, 0.07263706, 2.32900518],
+    ),
+}  # fmt: skip
+"""Class scores in training, the sum of all their magnitudes, and that of their square's gradient for the image; then
+scores in evaluation, with the running statistics of that training step."""
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_state_of(name: str) -> None:
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    with memory.dry_run():  # no values are drawn
+        model = models.get_model(name, **options)
+    lines = [f"{key} {list(value.shape)}" for key, value in model.state_dict().items()]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    count = sum(p.numel() for p in model.parameters())
+    assert (count, digest) == STATES[name]
+    weights = models.get_model_weights(name)
+    assert weights is models.get_model_weights(models.get_model_builder(name))
+    assert weights["DEFAULT"].meta["num_params"] == count or "SWAG_E2E" in weights["DEFAULT"].name
+
+
+def test_every_model_is_listed() -> None:
+    assert set(models.list_models()) == set(STATES) and models.list_models() == sorted(STATES)
+    assert all(getattr(models, name) is models.get_model_builder(name) for name in STATES)
+    assert models.list_models(include=["vgg1?", "alex*"], exclude="*16") == ["alexnet", "vgg11", "vgg13", "vgg19"]
+    assert models.list_models(models.densenet) == ["densenet121", "densenet161", "densenet169", "densenet201"]
+    assert models.get_weight("ResNet50_Weights.DEFAULT") is models.ResNet50_Weights.IMAGENET1K_V2
+    with pytest.raises(ValueError, match="Unknown model resnet19"):
+        models.get_model("resnet19")
+    with pytest.raises(ValueError, match=r"no weights are called 'ResNet50_Weights\.V3'"):
+        models.get_weight("ResNet50_Weights.V3")
+
+
+def filled(name: str) -> nn.Module:
+    with pytest.MonkeyPatch.context() as patch:  # initial values are not drawn: that takes long
+        for draw in ("uniform_", "normal_", "trunc_normal_"):
+            patch.setattr(nn.init, draw, lambda t, *a, **k: t, raising=False)
+        model = CASES[name](models)
+    shapes = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
+    model.load_state_dict({key: tg.tensor(value) for key, value in formula(shapes).items()}, assign=True)
+    return model
+
+
+def first(scores: Any) -> Any:
+    return scores[0] if isinstance(scores, tuple) else scores
+
+
+def summary(scores: Any) -> list[float]:
+    return [*first(scores).detach().flatten()[:3].tolist(), first(scores).detach().abs().sum().item()]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_of(name: str) -> None:
+    model, x = filled(name), tg.tensor(image(SIZES.get(name, 17)), requires_grad=True)
+    trained, slope, evaluated = RESULTS[name]
+    scores = model(x)
+    assert summary(scores) == pytest.approx(trained, rel=1e-7, abs=1e-9)
+    first(scores).square().sum().backward()
+    assert x.grad is not None and x.grad.abs().sum().item() == pytest.approx(slope, rel=1e-7)
+    with tg.no_grad():
+        assert summary(model.eval()(x)) == pytest.approx(evaluated, rel=1e-7, abs=1e-9)
+
+
+SIZES: dict[str, int] = {}
+"""Sides of images that are not 17."""
+
+
+def deviation(t: tg.Tensor) -> float:
+    return float(np.asarray(t.tolist()).std())
+
+
+def test_initial_values() -> None:
+    conv = nn.Sequential(nn.Conv2d(32, 128, 3, groups=2, bias=False))
+    blocks.initialise(conv, conv=blocks.he)
+    assert deviation(conv[0].weight) == pytest.approx(math.sqrt(2 / (9 * 128)), rel=0.05)
+    v2 = models.MobileNetV2(300, 0.25, [[1, 16, 1, 1]])
+    assert deviation(v2.classifier[1].weight) == pytest.approx(0.01, rel=0.05) and not v2.classifier[1].bias.any()
+    b0 = models.EfficientNet([models.efficientnet.MBConvConfig(1, 3, 1, 8, 8, 1)], 0.0, num_classes=400, last_channel=8)
+    assert 0.9 / 20 < b0.classifier[1].weight.abs().max().item() < 1 / 20
+    assert not b0.features[1][0].block[1].fc1.bias.any()
+    dense = models.DenseNet(2, (1,), 8, 2, num_classes=5)
+    assert deviation(dense.features.conv0.weight) == pytest.approx(math.sqrt(2 / 147), rel=0.1)
+    assert not dense.classifier.bias.any() and dense.classifier.weight.any()
+
+
+# --------------------------------------------------------------------------------------------------- parts of models
+
+
+def test_hooks_hear_what_lies_between() -> None:
+    """Batch normalisation and ReLU are one pass, unless somebody asked for what one of them gives."""
+    block, x = blocks.Conv2dNormActivation(3, 4), tg.randn(2, 3, 5, 5)
+    expected, heard = block(x), []
+    handle = block[1].register_forward_hook(lambda module, given, result: heard.append(result.detach().min().item()))
+    assert tg.equal(block(x), expected) and heard[0] < 0
+    handle.remove()
+    block[2].register_forward_pre_hook(lambda module, given: (given[0] + 1,))
+    assert not tg.equal(block(x), expected)
+
+
+def test_other_layers_in_a_block() -> None:
+    block, x = models.resnet.BasicBlock(3, 3, norm_layer=nn.Identity), tg.randn(1, 3, 8, 8)
+    assert tg.equal(block(x), (block.conv2(block.conv1(x).relu()) + x).relu())
+    for kernel, dilation, padding in ((3, 1, 1), (5, 2, 4), ((1, 7), 1, (0, 3)), ((3, 5), (1, 2), (1, 4))):
+        part = blocks.Conv2dNormActivation(2, 2, kernel, dilation=dilation, norm_layer=None, activation_layer=None)
+        pair = (padding, padding) if isinstance(padding, int) else padding
+        assert len(part) == 1 and part[0].padding == pair and part[0].bias is not None
+        assert part(tg.randn(1, 2, 9, 9)).shape == (1, 2, 9, 9)
+    with pytest.raises(ValueError, match="BasicBlock: groups must be 1 and base_width 64, got 2 and 64"):
+        models.resnet.BasicBlock(8, 8, groups=2)
+    with pytest.raises(NotImplementedError, match="BasicBlock: dilation must be 1, got 2"):
+        models.resnet.BasicBlock(8, 8, dilation=2)
+
+
+def test_options_of_residual_networks() -> None:
+    zeroed: set[int] = set()
+    with memory.dry_run(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.init, "zeros_", lambda t: zeroed.add(id(t)))
+        net = models.resnet18(zero_init_residual=True)
+        weights = {id(block.bn2.weight) for layer in (net.layer1, net.layer4) for block in layer}
+        assert weights < zeroed and id(net.layer1[0].bn1.weight) not in zeroed
+        wide = models.resnet50(
+            replace_stride_with_dilation=[False, True, True], norm_layer=lambda n: nn.BatchNorm2d(n, 0.1)
+        )
+    windows = [
+        (b.conv2.stride[0], b.conv2.dilation[0]) for layer in (wide.layer2, wide.layer3, wide.layer4) for b in layer
+    ]
+    assert windows == [(2, 1)] + [(1, 1)] * 3 + [(1, 1)] + [(1, 2)] * 5 + [(1, 2)] + [(1, 4)] * 2
+    assert wide.layer4[0].bn3.eps == wide.layer3[0].downsample[1].eps == 0.1
+    with pytest.raises(ValueError, match="should be None or a 3-element tuple"):
+        models.resnet18(replace_stride_with_dilation=[True])
+
+
+def test_stochastic_depth() -> None:
+    x = tg.ones(64, 2, 3, requires_grad=True)
+    y = blocks.stochastic_depth(x, 0.25, "row")
+    rows = y.detach()[:, 0, 0]
+    assert all(v in (0.0, pytest.approx(4 / 3)) for v in rows.tolist()) and 32 < (rows > 0).sum().item() < 64
+    assert tg.equal(y.detach(), rows.reshape(64, 1, 1).expand(64, 2, 3))
+    y.sum().backward()
+    assert x.grad is not None and tg.equal(x.grad, y.detach())
+    whole = [blocks.stochastic_depth(x, 0.5, "batch").detach() for _ in range(16)]
+    assert {float(t.min().item()) for t in whole} == {float(t.max().item()) for t in whole} == {0.0, 2.0}
+    assert not blocks.stochastic_depth(x, 1.0, "row").any() and blocks.stochastic_depth(x, 0.0, "row") is x
+    assert blocks.stochastic_depth(x, 0.5, "row", training=False) is x
+    assert repr(blocks.StochasticDepth(0.5, "row")) == "StochasticDepth(p=0.5, mode=row)"
+    with pytest.raises(ValueError, match="mode has to be either 'batch' or 'row', but got all"):
+        blocks.stochastic_depth(x, 0.5, "all")
+    with pytest.raises(ValueError, match="drop probability has to be between 0 and 1, but got 2"):
+        blocks.stochastic_depth(x, 2, "row")
+
+
+def test_dense_layers_compute_again_what_was_not_kept() -> None:
+    layer, x = models.densenet._DenseLayer(3, 2, 2, 0.0), tg.randn(2, 3, 4, 4, requires_grad=True)
+    expected = tg.autograd.grad(layer(x).sum(), x)[0]
+    layer.memory_efficient = True
+    assert tg.equal(tg.autograd.grad(layer([x]).square().sum(), x)[0], tg.autograd.grad(layer(x).square().sum(), x)[0])
+    assert tg.equal(tg.autograd.grad(layer(x).sum(), x)[0], expected)
+
+
+# ----------------------------------------------------------------------------------------------------------- weights
+
+
+def test_what_published_weights_ask_for() -> None:
+    with pytest.raises(ValueError, match="The parameter 'num_classes' expected value 1000 but got 10 instead"):
+        models.resnet18(weights="DEFAULT", num_classes=10)
+    with pytest.raises(ValueError, match="The parameter 'groups' expected value 32 but got 2 instead"):
+        models.resnext50_32x4d(groups=2)
+    with memory.dry_run(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        models.resnet18(pretrained=False)
+    assert [str(w.message) for w in caught] == ["the parameter 'pretrained' is deprecated, use weights=None"]
+    with pytest.warns(UserWarning, match="use weights=VGG11_Weights.IMAGENET1K_V1"), pytest.raises(ValueError):
+        models.vgg11(pretrained=True, num_classes=10)
+    weights = models.VGG16_Weights.IMAGENET1K_FEATURES
+    assert weights.url.endswith("/vgg16_features-amdegroot-88682ab5.pth") and weights.value.sha256 == "88682ab5"
+    assert models.AlexNet_Weights.DEFAULT.meta["_metrics"] == {"ImageNet-1K": {"acc@1": 56.522}}
+    assert models.AlexNet_Weights.DEFAULT.meta["min_size"] == (63, 63)
+
+
+def test_a_file_of_the_old_names(tmp_path: Path) -> None:
+    """Published DenseNets have "norm.1" where the modules are called "norm1"."""
+    source = filled("densenet").float()
+    old = {
+        name.replace("norm1", "norm.1")
+        .replace("norm2", "norm.2")
+        .replace("conv1.", "conv.1.")
+        .replace("conv2.", "conv.2.")
+        if "denselayer" in name
+        else name: value
+        for name, value in source.state_dict().items()
+    }
+    tg.save(old, tmp_path / "old.safetensors")
+    net = models.densenet._densenet(
+        8, (2, 2), 16, models.DenseNet121_Weights, tmp_path / "old.safetensors", False, {"bn_size": 2, "num_classes": 5}
+    )
+    assert all(tg.equal(value, source.state_dict()[name]) for name, value in net.state_dict().items())
