@@ -1,8 +1,10 @@
 """tritongrad: deep learning with every number computed by a Triton kernel, under torch's API."""
 
 from tritongrad import (
+    accelerator as accelerator,
     amp as amp,
     autograd as autograd,
+    backends as backends,
     cuda as cuda,
     linalg as linalg,
     nn as nn,
@@ -19,6 +21,10 @@ from tritongrad.autograd import (
     is_inference_mode_enabled as is_inference_mode_enabled,
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
+)
+from tritongrad.backends.fp32 import (
+    get_float32_matmul_precision as get_float32_matmul_precision,
+    set_float32_matmul_precision as set_float32_matmul_precision,
 )
 from tritongrad.compilation import compile as compile
 from tritongrad.io import load as load, save as save
@@ -584,7 +590,7 @@ from tritongrad_kernels.formats import (
     preserve_format as preserve_format,
     strided as strided,
 )
-from tritongrad_kernels.memory import Device as device
+from tritongrad_kernels.memory import Device as device, OutOfMemoryError as OutOfMemoryError
 
 float = float32
 double = float64

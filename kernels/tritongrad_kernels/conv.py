@@ -384,4 +384,4 @@ def empty_image(shape: Sequence[int], like: Array) -> Array:
 
 
 def arithmetic(x: Array) -> tuple[str, tl.dtype]:
-    return matmul.PRECISION[matmul.precision], TRITON_TYPE[dtypes.accumulator(x.dtype)]
+    return matmul.PRECISION[matmul.convolutions or matmul.precision], TRITON_TYPE[dtypes.accumulator(x.dtype)]

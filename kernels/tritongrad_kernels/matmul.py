@@ -17,6 +17,7 @@ from tritongrad_kernels.launch import cdiv, launch, tile
 # "tf32" with 10-bit mantissas. Never left to Triton's default, which is tf32.
 PRECISION = {"highest": "ieee", "high": "tf32x3", "medium": "tf32"}
 precision = "highest"
+convolutions: str | None = None  # the same for convolutions; None for that of products
 
 # Split the inner extent only while there are fewer tiles than this. A property of the shape, never of the GPU at hand,
 # so that the same product has the same bits everywhere.

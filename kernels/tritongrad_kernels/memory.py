@@ -52,7 +52,7 @@ class Device:
         self.type = name
         self.index = int(number) if number else index
         if name == "cuda" and self.index is None:
-            self.index = 0
+            self.index = DEFAULT_DEVICE.index or 0
 
     def __repr__(self) -> str:
         return f"device(type='{self.type}'" + (f", index={self.index})" if self.index is not None else ")")
@@ -67,7 +67,7 @@ class Device:
         return hash((self.type, self.index or 0))
 
 
-DEFAULT_DEVICE = Device("cpu")  # set by the package's __init__
+DEFAULT_DEVICE = Device("cpu")  # set by the package's __init__, and by `use_gpu`
 POISON = False  # tests fill fresh memory with 0xFF: NaN in every float type, -1 or 255 in integers
 ACCOUNT = 0  # the largest block, in bytes, of which the sanitizer is told what was written to
 
@@ -89,6 +89,17 @@ def gpu_name(index: int = 0) -> str:
     return torch.cuda.get_device_name(index)
 
 
+def gpu_properties(index: int = 0) -> Any:
+    """What the driver says of a GPU: name, major, minor, total_memory, multi_processor_count and more."""
+    return torch.cuda.get_device_properties(index)
+
+
+def use_gpu(index: int) -> None:
+    """Make this GPU the one where tensors are made unless a device is named."""
+    global DEFAULT_DEVICE
+    DEFAULT_DEVICE = check_device(Device("cuda", index))
+
+
 def check_device(device: Device) -> Device:
     """`device` if memory can be had there; RuntimeError in one sentence otherwise."""
     if (
@@ -99,6 +110,10 @@ def check_device(device: Device) -> Device:
         why = "kernels run in the CPU interpreter" if DEFAULT_DEVICE.type != "cuda" else f"{gpu_count()} GPU(s) found"
         raise RuntimeError(f"device {device} was asked for but is not available: {why}")
     return device
+
+
+class OutOfMemoryError(MemoryError, RuntimeError):
+    """There is no room for a tensor. A RuntimeError as well, because torch's is."""
 
 
 class Memory:
@@ -162,7 +177,8 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
         else:
             storage = torch.empty(nbytes, dtype=torch.uint8)
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        raise MemoryError(f"could not allocate {nbytes:,} bytes on {device}") from error
+        where = "CUDA out of memory" if device.type == "cuda" else "out of memory"
+        raise OutOfMemoryError(f"{where}: could not allocate {nbytes:,} bytes on {device}") from error
     if POISON:
         storage.fill_(0xFF)
     return Memory(storage, device)
@@ -333,6 +349,36 @@ class Timer:
     def seconds(self) -> float:
         self._events[1].synchronize()
         return self._events[0].elapsed_time(self._events[1]) / 1e3
+
+
+def new_event(timing: bool, blocking: bool) -> Any:
+    """A mark that can be put into a GPU's stream."""
+    return torch.cuda.Event(enable_timing=timing, blocking=blocking)
+
+
+def new_stream(index: int, priority: int = 0) -> Any:
+    """Another queue of launches of a GPU."""
+    return torch.cuda.Stream(index, priority=priority)
+
+
+def current_stream(index: int, default: bool = False) -> Any:
+    """The stream that a GPU's launches go to, or the one that they go to by default."""
+    return torch.cuda.default_stream(index) if default else torch.cuda.current_stream(index)
+
+
+def use_stream(stream: Any) -> None:
+    """Send the launches of the stream's GPU there."""
+    torch.cuda.set_stream(stream)
+
+
+def figures(index: int) -> dict[str, Any]:
+    """What the allocator counts on a GPU, by torch's names; nothing where there is none."""
+    return dict(torch.cuda.memory_stats(index)) if DEFAULT_DEVICE.type == "cuda" else {}
+
+
+def gpu_memory(index: int) -> tuple[int, int]:
+    """(free, all) bytes of a GPU."""
+    return torch.cuda.mem_get_info(index)
 
 
 def peak_bytes() -> int:

@@ -1,99 +1,68 @@
-"""torch.cuda's questions about the GPU."""
+"""torch.cuda: the GPU, its memory and its streams."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from tritongrad import random
-from tritongrad.cuda import amp as amp
+from tritongrad.cuda import amp as amp, memory as memory, nvtx as nvtx, random as random
+from tritongrad.cuda.devices import (
+    DTYPES as DTYPES,
+    can_device_access_peer as can_device_access_peer,
+    current_device as current_device,
+    device as device,
+    device_count as device_count,
+    device_of as device_of,
+    get_arch_list as get_arch_list,
+    get_device_capability as get_device_capability,
+    get_device_name as get_device_name,
+    get_device_properties as get_device_properties,
+    init as init,
+    ipc_collect as ipc_collect,
+    is_available as is_available,
+    is_bf16_supported as is_bf16_supported,
+    is_initialized as is_initialized,
+    is_tf32_supported as is_tf32_supported,
+    set_device as set_device,
+    synchronize as synchronize,
+)
+from tritongrad.cuda.memory import (
+    OutOfMemoryError as OutOfMemoryError,
+    empty_cache as empty_cache,
+    max_memory_allocated as max_memory_allocated,
+    max_memory_cached as max_memory_cached,
+    max_memory_reserved as max_memory_reserved,
+    mem_get_info as mem_get_info,
+    memory_allocated as memory_allocated,
+    memory_cached as memory_cached,
+    memory_reserved as memory_reserved,
+    memory_stats as memory_stats,
+    memory_summary as memory_summary,
+    reset_accumulated_memory_stats as reset_accumulated_memory_stats,
+    reset_max_memory_allocated as reset_max_memory_allocated,
+    reset_max_memory_cached as reset_max_memory_cached,
+    reset_peak_memory_stats as reset_peak_memory_stats,
+    set_per_process_memory_fraction as set_per_process_memory_fraction,
+)
+from tritongrad.cuda.random import (
+    get_rng_state as get_rng_state,
+    get_rng_state_all as get_rng_state_all,
+    initial_seed as initial_seed,
+    manual_seed as manual_seed,
+    manual_seed_all as manual_seed_all,
+    seed as seed,
+    seed_all as seed_all,
+    set_rng_state as set_rng_state,
+    set_rng_state_all as set_rng_state_all,
+)
+from tritongrad.cuda.streams import (
+    Event as Event,
+    Stream as Stream,
+    StreamContext as StreamContext,
+    current_stream as current_stream,
+    default_stream as default_stream,
+    set_stream as set_stream,
+    stream as stream,
+)
 from tritongrad.ops.typed import named
-from tritongrad.tensor import Tensor
-from tritongrad_kernels import memory
 
 FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor = (
     named(w, "cuda") for w in ("Float", "Double", "Half", "BFloat16")
 )
 LongTensor, IntTensor, ShortTensor, CharTensor = (named(w, "cuda") for w in ("Long", "Int", "Short", "Char"))
 ByteTensor, BoolTensor = (named(w, "cuda") for w in ("Byte", "Bool"))
-
-
-def is_available() -> bool:
-    """Whether kernels run on a GPU here."""
-    return memory.DEFAULT_DEVICE.type == "cuda"
-
-
-def device_count() -> int:
-    return memory.gpu_count() if is_available() else 0
-
-
-def get_device_name(device: Any = None) -> str:
-    return memory.gpu_name(memory.Device("cuda" if device is None else device).index or 0)
-
-
-def get_device_capability(device: Any = None) -> tuple[int, int]:
-    return memory.gpu_capability(memory.Device("cuda" if device is None else device).index or 0)
-
-
-def synchronize(device: Any = None) -> None:
-    """Wait for everything launched so far."""
-    memory.synchronize()
-
-
-def max_memory_allocated(device: Any = None) -> int:
-    """The most bytes in use at once since `reset_peak_memory_stats`."""
-    return memory.peak_bytes()
-
-
-def reset_peak_memory_stats(device: Any = None) -> None:
-    memory.reset_peak_bytes()
-
-
-def empty_cache() -> None:
-    """Give memory kept for reuse back to the driver."""
-    memory.empty_cache()
-
-
-# One generator serves all devices, so these are `random`'s. Seeding where there is no GPU does nothing, as in torch.
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the generator, if there is a GPU."""
-    if is_available():
-        random.manual_seed(seed)
-
-
-def manual_seed_all(seed: int) -> None:
-    """Seed the generator, if there is a GPU."""
-    manual_seed(seed)
-
-
-def seed() -> None:
-    """Seed the generator by chance, if there is a GPU."""
-    if is_available():
-        random.seed()
-
-
-seed_all = seed
-
-
-def initial_seed() -> int:
-    return random.initial_seed()
-
-
-def get_rng_state(device: Any = None) -> Tensor:
-    """The state of the generator, for `set_rng_state`."""
-    return random.get_rng_state()
-
-
-def set_rng_state(new_state: Tensor, device: Any = None) -> None:
-    random.set_rng_state(new_state)
-
-
-def get_rng_state_all() -> list[Tensor]:
-    """The state of the generator, once for each GPU."""
-    return [random.get_rng_state()] * device_count()
-
-
-def set_rng_state_all(new_states: list[Tensor]) -> None:
-    for state in new_states[:1]:
-        random.set_rng_state(state)

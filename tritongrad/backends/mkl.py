@@ -1,0 +1,5 @@
+"""torch.backends.mkl: not used."""
+
+
+def is_available() -> bool:
+    return False

@@ -1,0 +1,5 @@
+"""torch.backends.nnpack: not used."""
+
+
+def is_available() -> bool:
+    return False
