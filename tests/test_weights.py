@@ -155,7 +155,7 @@ def test_a_wrong_file_is_not_kept(server: Server, tmp_path: Path) -> None:
 def test_what_cannot_be_fetched(
     folder: str, reason: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TIMEOUT", 0.2)
+    monkeypatch.setattr("tritongrad.hub._TIMEOUT", 0.2)
     wanted = at(server, f"{folder}/net-{DIGEST[:8]}.pth")
     place = tmp_path / "ours/checkpoints" / wanted.file_name
     with pytest.raises(ConnectionError) as caught:

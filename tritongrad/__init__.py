@@ -6,6 +6,7 @@ from tritongrad import (
     autograd as autograd,
     backends as backends,
     cuda as cuda,
+    hub as hub,
     linalg as linalg,
     nn as nn,
     ops as ops,  # attaches Tensor's operators and methods
@@ -13,6 +14,7 @@ from tritongrad import (
     special as special,
     transforms as transforms,
     utils as utils,
+    version as version,
 )
 from tritongrad.autograd import (
     enable_grad as enable_grad,
@@ -568,6 +570,7 @@ from tritongrad.tensor import (
     get_default_dtype as get_default_dtype,
     set_default_dtype as set_default_dtype,
 )
+from tritongrad.version import __version__ as __version__
 from tritongrad_kernels.dtypes import (
     bfloat16 as bfloat16,
     bool_ as bool,
@@ -598,5 +601,3 @@ half = float16
 long = int64
 int = int32
 short = int16
-
-__version__ = "0.1.0"

@@ -94,6 +94,11 @@ def gpu_properties(index: int = 0) -> Any:
     return torch.cuda.get_device_properties(index)
 
 
+def cuda_version() -> str | None:
+    """The version of CUDA that memory comes from; None where no GPU is used."""
+    return torch.version.cuda if DEFAULT_DEVICE.type == "cuda" else None
+
+
 def use_gpu(index: int) -> None:
     """Make this GPU the one where tensors are made unless a device is named."""
     global DEFAULT_DEVICE

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
 from tritongrad import io
+from tritongrad.hub import downloaded, sha256_of
 from tritongrad.tensor import Tensor
-
-_TIMEOUT = 30.0  # seconds without a byte
-_STEP = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,46 +126,8 @@ def fetch(weights: Weights, progress: bool = True, check_hash: bool = True) -> P
     """
     path = cache_folder() / weights.file_name
     for candidate in (path, _home("TORCH_HOME", "torch") / "hub" / "checkpoints" / weights.file_name):
-        if candidate.is_file() and (not check_hash or _sha256(candidate).startswith(weights.sha256)):
+        if candidate.is_file() and (not check_hash or sha256_of(candidate).startswith(weights.sha256)):
             return candidate
     path.parent.mkdir(parents=True, exist_ok=True)
-    io.write_atomically(path, _download(weights, path, progress, check_hash))
+    io.write_atomically(path, downloaded(weights.url, path, progress, weights.sha256 if check_hash else ""))
     return path
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(weights: Weights, path: Path, progress: bool, check_hash: bool) -> Iterator[bytes]:
-    """The bytes behind a URL. An error raised after the last of them keeps what was written from being kept."""
-    digest, count = hashlib.sha256(), 0
-    try:
-        request = urllib.request.Request(weights.url, headers={"User-Agent": "tritongrad"})
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-            size = int(response.headers.get("Content-Length") or 0)
-            while chunk := response.read(_STEP):
-                yield chunk
-                digest.update(chunk)
-                count += len(chunk)
-                if progress and sys.stderr.isatty():
-                    share = f"{count / size:4.0%} of {size / 1e6:.1f}" if size else f"{count / 1e6:.1f}"
-                    print(f"\r{weights.file_name}: {share} MB", end="", file=sys.stderr, flush=True)
-        if size and count < size:
-            raise ConnectionError(f"it broke off after {count:,} of {size:,} bytes")
-    except (OSError, HTTPException) as error:  # of the network: what the disk raises does not come by here
-        if isinstance(error, HTTPError):
-            error.close()  # it holds the connection
-        found = " (the file there now has another sha256)" if path.exists() else ""
-        raise ConnectionError(
-            f"{weights.url} could not be fetched ({error}): get it by other means and put it at {path}{found}"
-        ) from error
-    finally:
-        if progress and count and sys.stderr.isatty():
-            print(file=sys.stderr)
-    if check_hash and not digest.hexdigest().startswith(weights.sha256):
-        raise ValueError(
-            f"{weights.url} gave a file whose sha256 begins {digest.hexdigest()[: len(weights.sha256)]} instead of "
-            f"{weights.sha256}: it was not kept"
-        )

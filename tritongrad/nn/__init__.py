@@ -1,6 +1,12 @@
 """Modules, layers and losses."""
 
-from tritongrad.nn import attention as attention, functional as functional, init as init, utils as utils
+from tritongrad.nn import (
+    attention as attention,
+    functional as functional,
+    init as init,
+    parallel as parallel,
+    utils as utils,
+)
 from tritongrad.nn.activation import (
     CELU as CELU,
     ELU as ELU,
@@ -105,7 +111,7 @@ from tritongrad.nn.padding import (
     ZeroPad2d as ZeroPad2d,
     ZeroPad3d as ZeroPad3d,
 )
-from tritongrad.nn.pooling import (
+from tritongrad.nn import (
     AdaptiveAvgPool1d as AdaptiveAvgPool1d,
     AdaptiveAvgPool2d as AdaptiveAvgPool2d,
     AdaptiveAvgPool3d as AdaptiveAvgPool3d,
@@ -115,6 +121,7 @@ from tritongrad.nn.pooling import (
     AvgPool1d as AvgPool1d,
     AvgPool2d as AvgPool2d,
     AvgPool3d as AvgPool3d,
+    DataParallel as DataParallel,
     FractionalMaxPool2d as FractionalMaxPool2d,
     FractionalMaxPool3d as FractionalMaxPool3d,
     LPPool1d as LPPool1d,
