@@ -110,6 +110,6 @@ def downloaded(url: str, path: Path, progress: bool, sha256: str) -> Iterator[by
             print(file=sys.stderr)
     if not digest.hexdigest().startswith(sha256):
         raise ValueError(
-            f"{url} gave a file whose sha256 begins {digest.hexdigest()[: len(sha256)]} instead of {sha256}: it was not "
-            f"kept"
+            f"{url} gave a file whose sha256 begins {digest.hexdigest()[: len(sha256)]} instead of {sha256}: it was "
+            f"not kept"
         )

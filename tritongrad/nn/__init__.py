@@ -111,7 +111,8 @@ from tritongrad.nn.padding import (
     ZeroPad2d as ZeroPad2d,
     ZeroPad3d as ZeroPad3d,
 )
-from tritongrad.nn import (
+from tritongrad.nn.parallel import DataParallel as DataParallel
+from tritongrad.nn.pooling import (
     AdaptiveAvgPool1d as AdaptiveAvgPool1d,
     AdaptiveAvgPool2d as AdaptiveAvgPool2d,
     AdaptiveAvgPool3d as AdaptiveAvgPool3d,
@@ -121,7 +122,6 @@ from tritongrad.nn import (
     AvgPool1d as AvgPool1d,
     AvgPool2d as AvgPool2d,
     AvgPool3d as AvgPool3d,
-    DataParallel as DataParallel,
     FractionalMaxPool2d as FractionalMaxPool2d,
     FractionalMaxPool3d as FractionalMaxPool3d,
     LPPool1d as LPPool1d,
