@@ -394,6 +394,11 @@ from tritongrad.ops.scattered_views import (
     select_scatter as select_scatter,
     slice_scatter as slice_scatter,
 )
+from tritongrad.ops.shuffling import (
+    channel_shuffle as channel_shuffle,
+    pixel_shuffle as pixel_shuffle,
+    pixel_unshuffle as pixel_unshuffle,
+)
 from tritongrad.ops.slicing import (
     as_strided as as_strided,
     chunk as chunk,

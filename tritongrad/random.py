@@ -410,17 +410,6 @@ def _overwrite(x: Tensor, values: Array) -> Tensor:
     return record_inplace(x, lambda: elementwise.copy_into(values, x.array), (x, lambda dy: dy.zeros_like()))
 
 
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element 0 with probability p, else divided by 1 - p. The backward pass uses the same mask."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0:
-        return input
-    kept = rand(input.shape, device=input.device) >= p
-    scale = kept.to(input.dtype) * (1 / (1 - p) if p < 1 else 0.0)
-    return input.mul_(scale) if inplace else input * scale
-
-
 def rrelu(
     input: Tensor,
     lower: float = 1.0 / 8,

@@ -28,6 +28,8 @@ from tritongrad.nn.activation import (
     Sigmoid as Sigmoid,
     SiLU as SiLU,
     Softmax as Softmax,
+    Softmax2d as Softmax2d,
+    Softmin as Softmin,
     Softplus as Softplus,
     Softshrink as Softshrink,
     Softsign as Softsign,
@@ -54,8 +56,16 @@ from tritongrad.nn.conv_transpose import (
     ConvTranspose2d as ConvTranspose2d,
     ConvTranspose3d as ConvTranspose3d,
 )
-from tritongrad.nn.dropout import Dropout as Dropout
-from tritongrad.nn.flatten import Flatten as Flatten
+from tritongrad.nn.dropout import (
+    AlphaDropout as AlphaDropout,
+    Dropout as Dropout,
+    Dropout1d as Dropout1d,
+    Dropout2d as Dropout2d,
+    Dropout3d as Dropout3d,
+    FeatureAlphaDropout as FeatureAlphaDropout,
+)
+from tritongrad.nn.embedding import Embedding as Embedding, EmbeddingBag as EmbeddingBag
+from tritongrad.nn.flatten import Flatten as Flatten, Unflatten as Unflatten
 from tritongrad.nn.instancenorm import (
     InstanceNorm1d as InstanceNorm1d,
     InstanceNorm2d as InstanceNorm2d,
@@ -67,7 +77,7 @@ from tritongrad.nn.layernorm import (
     LocalResponseNorm as LocalResponseNorm,
     RMSNorm as RMSNorm,
 )
-from tritongrad.nn.linear import Identity as Identity, Linear as Linear
+from tritongrad.nn.linear import Bilinear as Bilinear, Identity as Identity, Linear as Linear
 from tritongrad.nn.loss import (
     BCELoss as BCELoss,
     BCEWithLogitsLoss as BCEWithLogitsLoss,
@@ -143,6 +153,11 @@ from tritongrad.nn.rnn import (
     RNNBase as RNNBase,
     RNNCell as RNNCell,
     RNNCellBase as RNNCellBase,
+)
+from tritongrad.nn.shuffling import (
+    ChannelShuffle as ChannelShuffle,
+    PixelShuffle as PixelShuffle,
+    PixelUnshuffle as PixelUnshuffle,
 )
 from tritongrad.nn.transformer import (
     Transformer as Transformer,

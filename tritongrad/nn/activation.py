@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from tritongrad.nn import functional as F
@@ -290,14 +291,17 @@ class GLU(Module):
 
 
 class Softmax(Module):
-    """exp(x) over its sum along `dim`."""
+    """exp(x) over its sum along `dim`.
 
-    def __init__(self, dim: int) -> None:
+    Without a `dim`, axis 0 of tensors of 0, 1 or 3 dimensions and axis 1 of others, with a warning, as in torch.
+    """
+
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(x, self.dim)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.softmax(input, _axis("softmax", self.dim, input))
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -306,5 +310,31 @@ class Softmax(Module):
 class LogSoftmax(Softmax):
     """The logarithm of softmax along `dim`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.log_softmax(x, self.dim)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.log_softmax(input, _axis("log_softmax", self.dim, input))
+
+
+class Softmin(Softmax):
+    """softmax(-x) along `dim`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.softmin(input, _axis("softmin", self.dim, input))
+
+
+class Softmax2d(Module):
+    """softmax over the channels of [N, C, H, W] or [C, H, W]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {input.ndim}D instead")
+        return F.softmax(input, -3)
+
+
+def _axis(name: str, dim: int | None, x: Tensor) -> int:
+    if dim is not None:
+        return dim
+    message = (
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
+    )
+    warnings.warn(message, stacklevel=4)
+    return 0 if x.ndim in (0, 1, 3) else 1

@@ -3,6 +3,14 @@
 from typing import Any
 
 from tritongrad import random
+from tritongrad.dropout import (
+    alpha_dropout as alpha_dropout,
+    dropout as dropout,
+    dropout1d as dropout1d,
+    dropout2d as dropout2d,
+    dropout3d as dropout3d,
+    feature_alpha_dropout as feature_alpha_dropout,
+)
 from tritongrad.nn.attention import (
     multi_head_attention_forward as multi_head_attention_forward,
     scaled_dot_product_attention as scaled_dot_product_attention,
@@ -59,6 +67,7 @@ from tritongrad.ops.conv_transpose import (
     conv_transpose3d as conv_transpose3d,
 )
 from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
+from tritongrad.ops.embedding_bag import embedding_bag as embedding_bag
 from tritongrad.ops.filled import empty_like
 from tritongrad.ops.grid import affine_grid as affine_grid, grid_sample as grid_sample
 from tritongrad.ops.layernorm import (
@@ -109,6 +118,11 @@ from tritongrad.ops.resample import (
     upsample_bilinear as upsample_bilinear,
     upsample_nearest as upsample_nearest,
 )
+from tritongrad.ops.shuffling import (
+    channel_shuffle as channel_shuffle,
+    pixel_shuffle as pixel_shuffle,
+    pixel_unshuffle as pixel_unshuffle,
+)
 from tritongrad.ops.similarity import (
     cosine_embedding_loss as cosine_embedding_loss,
     cosine_similarity as cosine_similarity,
@@ -125,7 +139,7 @@ from tritongrad.ops.unpool import (
     max_unpool2d as max_unpool2d,
     max_unpool3d as max_unpool3d,
 )
-from tritongrad.random import dropout as dropout, rrelu as rrelu, rrelu_ as rrelu_
+from tritongrad.random import rrelu as rrelu, rrelu_ as rrelu_
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
 
