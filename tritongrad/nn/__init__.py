@@ -171,3 +171,5 @@ from tritongrad.nn.upsampling import (
     UpsamplingBilinear2d as UpsamplingBilinear2d,
     UpsamplingNearest2d as UpsamplingNearest2d,
 )
+
+from tritongrad.nn import modules as modules, parameter as parameter  # isort: skip  after what it names

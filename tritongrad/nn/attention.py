@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tritongrad.dropout import dropout
 from tritongrad.generator import default_generator
 from tritongrad.ops.attention import attention
 from tritongrad.ops.filled import zeros
@@ -17,7 +18,6 @@ from tritongrad.ops.linalg import linear, matmul
 from tritongrad.ops.masking import masked_fill
 from tritongrad.ops.softmax import softmax
 from tritongrad.ops.views import transpose
-from tritongrad.random import dropout
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.attention_problem import Dropout
