@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -262,3 +267,149 @@ def _after_two_steps(cls, options, monkeypatch, fail: int | None) -> list[tg.Ten
     optim.step()
     optim.step()
     return [p.detach() for p in params]
+
+
+def test_parameters_that_are_views_and_wrong_gradients() -> None:
+    """A parameter that lies in other memory, with gaps or not, is updated where it lies."""
+    whole = tg.zeros(3, 4)
+    p, q = whole[:, ::2].detach().requires_grad_(), whole[1, 1:2].detach().requires_grad_()
+    p.grad, q.grad = tg.ones(3, 2), tg.arange(3.0)[1:2]
+    optim = tg.optim.SGD([p, q], lr=1.0, momentum=0.5)
+    optim.step()
+    optim.step()
+    assert whole.tolist() == [[-2.5, 0, -2.5, 0], [-2.5, -2.5, -2.5, 0], [-2.5, 0, -2.5, 0]]
+    q.grad = tg.ones(2)
+    with pytest.raises(RuntimeError, match=r"the gradient has shape \[2\]"):
+        optim.step()
+    q.grad = tg.ones(1)
+    optim.state[q]["momentum_buffer"] = tg.ones(5)
+    with pytest.raises(RuntimeError, match=r"momentum_buffer has shape \[5\] on cpu, but its parameter \[1\]"):
+        optim.step()
+    assert whole[0, 0].item() == -2.5  # neither moved
+    e = tg.ones(1).expand(3).detach().requires_grad_()
+    e.grad = tg.ones(3)
+    with pytest.raises(RuntimeError, match="share memory"):
+        tg.optim.SGD([e]).step()
+
+
+def test_named_parameters_and_duplicates() -> None:
+    found = []
+    for m in (tg, torch):
+        net = m.nn.Linear(1, 2)
+        optim = m.optim.SGD(net.named_parameters(), lr=0.5)
+        assert optim.param_groups[0]["param_names"] == ["weight", "bias"]
+        with pytest.raises(ValueError, match="names"):
+            optim.add_param_group({"params": [m.ones(1, requires_grad=True)]})
+        with pytest.raises(ValueError, match="names"):
+            m.optim.SGD([("a", m.ones(1, requires_grad=True)), m.ones(1, requires_grad=True)])
+        optim.add_param_group({"params": [("extra", m.ones(1, requires_grad=True))], "lr": 0.1})
+        state = optim.state_dict()
+        plain = m.optim.SGD([{"params": list(net.parameters())}, {"params": m.ones(1, requires_grad=True)}])
+        plain.load_state_dict(state)
+        found.append((repr(optim), state["param_groups"], repr(plain)))
+        p = m.ones(1, requires_grad=True)
+        with pytest.warns(UserWarning):
+            twice = m.optim.SGD([p, p], lr=1.0)
+        p.grad = m.ones(1)
+        twice.step()
+        assert p.item() == -1.0 and twice.state_dict()["param_groups"][0]["params"] == [1, 1]
+        with pytest.raises(TypeError):
+            optim.add_param_group([p])
+        with pytest.raises(TypeError, match="order"):
+            m.optim.SGD([{"params": {p}}])
+    assert found[0] == found[1]
+
+
+def test_hooks_are_called_in_torch_s_order() -> None:
+    logs = []
+    for m, here in ((tg, tg.optim.optimizer), (torch, sys.modules["torch.optim.optimizer"])):
+        p, log = m.ones(1, requires_grad=True), []
+        optim = m.optim.SGD([p], lr=1.0)
+        p.grad = m.ones(1)
+
+        def note(name: str, result: Any = None, log: list[Any] = log) -> Any:
+            return lambda *args: log.append((name, len(args))) or result
+
+        everywhere = [
+            here.register_optimizer_step_pre_hook(note("pre of all")),
+            here.register_optimizer_step_post_hook(note("post of all")),
+        ]
+        optim.register_step_pre_hook(note("pre", ((optim, lambda: 7.0), {})))
+        once = optim.register_step_post_hook(note("post"))
+        for name in ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post"):
+            register = getattr(optim, f"register_{name}_hook")
+            register(note(name))
+            register(note(f"{name} first"), prepend=True)
+        assert optim.step() == 7.0
+        once.remove()
+        for handle in everywhere:
+            handle.remove()
+        optim.step()
+        optim.load_state_dict(optim.state_dict())
+        optim.register_state_dict_post_hook(note("other", {"made": "up"}))
+        assert optim.state_dict() == {"made": "up"}
+        optim.register_step_pre_hook(note("wrong", 3))
+        with pytest.raises(RuntimeError):
+            optim.step()
+        logs.append(log)
+    assert logs[0] == logs[1]
+
+
+class Lion(tg.optim.Optimizer):
+    """An optimiser as people write them: lazily made state, its own step, a required option."""
+
+    def __init__(self, params: Any, lr: Any = tg.optim.optimizer.required) -> None:
+        super().__init__(params, {"lr": lr, "beta": 0.9})
+
+    @tg.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if len(state) == 0:
+                    state["step"], state["mean"] = 0, tg.zeros_like(p)
+                state["step"] += 1
+                state["mean"].lerp_(p.grad, 1 - group["beta"])
+                p.add_(state["mean"].sign(), alpha=-group["lr"])
+
+
+def test_an_optimizer_of_one_s_own_pickled_and_copied() -> None:
+    p, calls = tg.ones(2, requires_grad=True), []
+    optim = Lion([p], lr=0.5)
+    optim.register_step_post_hook(lambda *args: calls.append(args))
+    p.grad = tg.tensor([1.0, -2.0])
+    optim.step()
+    assert p.tolist() == [0.5, 1.5] and len(calls) == 1
+    for again in (copy.deepcopy(optim), pickle.loads(pickle.dumps(optim))):
+        (q,) = again.param_groups[0]["params"]
+        q.grad = p.grad
+        again.step()
+        assert q.tolist() == [0.0, 2.0] and again.state[q]["step"] == 2 and repr(again) == repr(optim)
+    assert p.tolist() == [0.5, 1.5] and len(calls) == 1
+    fresh = Lion([p], lr=0.1)
+    fresh.load_state_dict(optim.state_dict())
+    assert fresh.state[p]["step"] == 1 and fresh.state[p]["mean"] is not optim.state[p]["mean"]
+    with pytest.raises(ValueError, match="required optimization parameter lr"):
+        Lion([p])
+
+
+def test_learning_rates_that_are_tensors() -> None:
+    for m in (tg, torch):
+        p = m.ones(1, requires_grad=True)
+        p.grad = m.ones(1)
+        m.optim.SGD([p], lr=m.tensor(0.5)).step()
+        m.optim.Adam([p], lr=m.tensor([0.25]), betas=(m.tensor(0.5), m.tensor(0.5)), eps=0.0).step()
+        assert p.item() == 0.25
+        for cls, options, error in (
+            (m.optim.RMSprop, {"lr": m.ones(2)}, ValueError),
+            (m.optim.Adam, {"lr": m.tensor(0.1), "foreach": True}, ValueError),
+            (m.optim.Adam, {"betas": (0, 0.9)}, ValueError),
+            (m.optim.Adam, {"fused": True, "foreach": True}, RuntimeError),
+            (m.optim.SGD, {"fused": True, "differentiable": True}, RuntimeError),
+            (m.optim.Adagrad, {"lr_decay": float("nan")}, ValueError),
+            (m.optim.Adadelta, {"rho": 1.5}, ValueError),
+            (m.optim.NAdam, {"momentum_decay": -1}, ValueError),
+            (m.optim.Rprop, {"etas": (0.5, 0.9)}, ValueError),
+        ):
+            with pytest.raises(error):
+                cls([p], **options)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, elementwise, formulas, reduce
+from tritongrad_kernels import dtypes, elementwise, formulas, optim_formulas, reduce
 from tritongrad_kernels.array import Array, empty
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import launch
-from tritongrad_kernels.optim import _block, _pointer, _read, table
+from tritongrad_kernels.optim import _block, _pointer, _read, table, update
 
 ORDERS = {1.0: 1, 2.0: 2, math.inf: 0}  # and the numbers the kernel knows them by
 
@@ -139,3 +139,9 @@ def clamp(arrays: Sequence[Array], least: float, most: float) -> None:
         indirect=tables.arrays,
         **tables.config,
     )
+
+
+def lerp(arrays: Sequence[Array], ends: Sequence[Array], weight: float) -> None:
+    """Take dense arrays of one dtype, in place, the part `weight` of the way to others of their shapes and strides."""
+    tables = table([[a, end, None] for a, end in zip(arrays, ends, strict=True)], [[weight]] * len(arrays))
+    update(tables, arrays[0].dtype, ends[0].dtype, optim_formulas._towards)

@@ -179,9 +179,7 @@ class Optimizer:
         """Options and state, with parameters replaced by their position, as torch stores them."""
         for hook in self._optimizer_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
             hook(self)
-        number: dict[int, int] = {}
-        for i, p in enumerate(p for group in self.param_groups for p in group["params"]):
-            number.setdefault(id(p), i)
+        number = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [
             {k: v for k, v in g.items() if k != "params"} | {"params": [number[id(p)] for p in g["params"]]}
             for g in self.param_groups
@@ -289,8 +287,8 @@ class Optimizer:
         return RemovableHandle(getattr(self, name), hook, prepend=prepend)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
-        return "\n".join([*lines, ")"])
+            options = "".join(f"    {k}: {v}\n" for k, v in sorted(group.items()) if k != "params")
+            text += f"\nParameter Group {i}\n{options}"
+        return text + ")"
