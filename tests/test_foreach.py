@@ -11,7 +11,7 @@ import torch
 
 import tritongrad as tg
 from tests.check import randn
-from tritongrad_kernels import launch
+from tritongrad_kernels import foreach, launch
 
 SHAPES = [(3, 4), (7,), (), (2, 0), (5, 1, 129), (1,)]
 
@@ -117,6 +117,13 @@ def test_a_saved_gradient_that_is_clipped_is_refused() -> None:
     tg.nn.utils.clip_grad_norm_(p, 0.1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
+
+
+def test_part_of_the_way(tiles: str) -> None:
+    arrays, ends = ([tg.full(s, v).array for s in ((3, 4), (130,), (2, 0))] for v in (1.0, 3.0))
+    for weight, expected in ((0.25, 1.5), (1.0, 3.0)):
+        foreach.lerp(arrays, ends, weight)
+        assert all((a.numpy() == expected).all() for a in arrays)
 
 
 def test_parameters_as_a_vector() -> None:
