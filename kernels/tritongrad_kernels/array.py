@@ -304,10 +304,17 @@ def resized(a: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
     return a.view(shape, strides)
 
 
-def to_device(a: Array, device: Device) -> Array:
-    """A copy of the elements of a dense array on another device, in the same memory order."""
-    assert a.dense_order() is not None
-    result = empty_like(a.view(a.shape, a.strides, 0))
-    target = Array(memory.allocate(a.nbytes, device), a.dtype, a.shape, result.strides)
-    memory.copy(target.memory, a.memory, a.offset * a.dtype.itemsize, a.nbytes)
-    return target
+def to_device(a: Array, device: Device, beside: bool = False) -> Array:
+    """A copy of the elements of a dense array on another device, in the same memory order.
+
+    With `beside`, one from the host to a GPU is made while kernels run there, and the host does not wait for it.
+    """
+    order = a.dense_order()
+    assert order is not None
+    start = a.offset * a.dtype.itemsize
+    if beside and a.memory.is_pinned and device.type == "cuda":
+        block = memory.upload(a.memory, start, a.nbytes, device)
+    else:
+        block = memory.allocate(a.nbytes, device)
+        memory.copy(block, a.memory, start, a.nbytes)
+    return Array(block, a.dtype, a.shape, strides_of_order(a.shape, order))

@@ -358,6 +358,8 @@ def launch(
             elif a.memory.device is not device and a.memory.device != device:
                 where = sorted({str(b.device) for b in args if isinstance(b, Array)})
                 raise RuntimeError(f"{name}: expected all tensors on one device, but they are on {' and '.join(where)}")
+    if device is not None and device.type == "cpu":
+        memory.host_given_to_kernel()
     if _listeners or around:
         specs = tuple(Pointer(a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Array) else a for a in args)
         told = Launch(name, grid, flops, bytes, kernel, specs, options, at_most)

@@ -147,10 +147,9 @@ class Memory:
 
     @property
     def host(self) -> np.ndarray:
-        """The bytes as a numpy view; only for memory the CPU can reach. Waits for the GPU to finish writing them."""
+        """The bytes as a numpy view; only for memory the CPU can reach. Waits for kernels that may be at work there."""
         self.defined = None  # whoever has the view may write to it
-        if DEFAULT_DEVICE.type == "cuda":
-            synchronize()
+        settle_host()
         return self.storage.numpy()
 
     def grow(self, nbytes: int) -> None:
@@ -327,6 +326,50 @@ def synchronize() -> None:
     """Wait until everything launched so far has finished. Nothing to wait for in the interpreter."""
     if DEFAULT_DEVICE.type == "cuda":
         torch.cuda.synchronize()
+
+
+_host_busy = False  # whether a GPU was given host memory to work on since we last waited for it
+
+
+def host_given_to_kernel() -> None:
+    """Said by `launch` of every kernel on host memory, before it starts."""
+    global _host_busy
+    _host_busy = DEFAULT_DEVICE.type == "cuda"
+
+
+def settle_host() -> None:
+    """Wait until no kernel is at work on host memory: for the GPU, if one was started there since the last time."""
+    global _host_busy
+    if _host_busy:
+        _host_busy = False
+        synchronize()
+
+
+_beside: dict[int, Any] = {}  # for each GPU the stream that host memory is copied to it on
+
+
+def upload(source: Memory, offset: int, nbytes: int, device: Device) -> Memory:
+    """`nbytes` of host memory from byte `offset` on in new memory of a GPU, copied while kernels run there.
+
+    The host does not wait. Kernels launched from now on do; those launched before are not waited for, unless they work
+    on host memory. So the new block comes from a supply of the copying stream's own: in a block that this stream's
+    kernels gave back, some of them may still be at work. Whoever writes to `source` before the copy is done changes
+    what arrives, as in torch; freeing it is safe.
+    """
+    if in_dry_run():
+        return allocate(nbytes, device)
+    settle_host()
+    check_device(device)
+    index = device.index or 0
+    if index not in _beside:
+        _beside[index] = torch.cuda.Stream(index)
+    kernels = torch.cuda.current_stream(index)
+    with torch.cuda.stream(_beside[index]):
+        result = allocate(nbytes, device)
+        result.storage[:nbytes].copy_(source.storage[offset : offset + nbytes], non_blocking=True)
+    kernels.wait_stream(_beside[index])
+    result.storage.record_stream(kernels)  # not to be used again for a copy before these kernels are done
+    return result
 
 
 def on_device(device: Device) -> contextlib.AbstractContextManager[Any]:

@@ -53,13 +53,14 @@ def to_same_device(x: Tensor, like: Tensor) -> Tensor:
     return move(x, like.device)
 
 
-def move(x: Tensor, device: Device) -> Tensor:
-    """x on another device; x itself if it is there."""
+def move(x: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
+    """x on another device; x itself if it is there. With `non_blocking` a copy from the host to a GPU is made while
+    kernels run there."""
     if x.device == device:
         return x
     source = x.device
     dense = x.array if x.array.dense_order() is not None else elementwise.contiguous(x.array)
-    return record(to_device(dense, device), (x, lambda dy: move(dy, source)))
+    return record(to_device(dense, device, non_blocking), (x, lambda dy: move(dy, source)))
 
 
 def cast(x: Tensor, dtype: dtypes.dtype) -> Tensor:
@@ -82,10 +83,12 @@ def to(
     """x with another dtype, device or memory format, or those of another tensor; itself if nothing changes.
 
     `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`, or by keyword; after these, by position,
-    `non_blocking` and `copy`.
+    `non_blocking` and `copy`. With `non_blocking` a copy from the host to a GPU overlaps what runs there; x must not be
+    written to before it is done.
     """
     switches = [a for a in args if isinstance(a, bool)]
     copy = copy or (len(switches) == 2 and switches[1])
+    non_blocking = non_blocking or (len(switches) > 0 and switches[0])
     for a in (*args, other):
         if isinstance(a, dtypes.dtype):
             dtype = a
@@ -93,7 +96,7 @@ def to(
             dtype, device = a.dtype, a.device
         elif a is not None and not isinstance(a, bool):
             device = a
-    y = x if device is None else move(x, as_device(device) or x.device)
+    y = x if device is None else move(x, as_device(device) or x.device, non_blocking)
     y = y if dtype is None else cast(y, dtype)
     if y is x and not copy and memory_format in (None, preserve_format, suggested(x.array)):
         return x
@@ -111,7 +114,7 @@ def cuda(
     x: Tensor, device: Any = None, non_blocking: bool = False, memory_format: memory_format | None = None
 ) -> Tensor:
     """x on a GPU, by default the current one."""
-    return to(x, "cuda" if device is None else device, memory_format=memory_format)
+    return to(x, "cuda" if device is None else device, non_blocking=non_blocking, memory_format=memory_format)
 
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
