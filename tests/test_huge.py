@@ -138,6 +138,12 @@ CASES: dict[str, tuple[Callable, Callable[[int], list[tuple[int, ...]]]]] = {
     "max_pool2d of one row": (lambda x: F.max_pool2d(x, (1, 3), (1, 2), (0, 1)), lambda n: [(1, 1, 1, n)]),
     "avg_pool2d of one image": (lambda x: F.avg_pool2d(x, 2, 2, 1), lambda n: [(1, 1, n // 40000 + 2, 40001)]),
     "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, 5), lambda n: [(n // 2048 + 2, 8, 16, 16)]),
+    "max_pool1d": (lambda x: F.max_pool1d(x, 3, 2, 1), lambda n: [(1, 1, n)]),
+    "max_pool3d": (lambda x: F.max_pool3d(x, 2), lambda n: [(n // 2048 + 2, 8, 4, 8, 8)]),
+    "adaptive_max_pool2d": (lambda x: F.adaptive_max_pool2d(x, 5), lambda n: [(n // 2048 + 2, 8, 16, 16)]),
+    "interpolate": (
+        lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear"), lambda n: [(n // 2048 + 2, 8, 16, 16)],
+    ),
     "conv2d": (lambda x, w: F.conv2d(x, w, padding=1), lambda n: [(n // 2048 + 2, 8, 16, 16), (16, 8, 3, 3)]),
     "conv2d of one channel": (
         lambda x, w: F.conv2d(x, w, stride=2), lambda n: [(n // 256 + 2, 1, 16, 16), (2, 1, 4, 4)],

@@ -38,6 +38,7 @@ from tritongrad_kernels import (
     reduce,
     softmax,
     volume_pool,
+    windows,
 )
 from tritongrad_kernels.array import Array, from_host
 
@@ -88,8 +89,8 @@ def norm_case(dtype: str) -> tuple[Array, np.ndarray]:
 
 def pool_case(dtype: str) -> tuple[Array, np.ndarray]:
     x, a = values((2, 4, 6, 6), dtype)
-    halves = volume_pool.even(6, 3)
-    y = volume_pool.mean_pool(x, (volume_pool.alone, halves, halves))
+    halves = windows.even(6, 3)
+    y = volume_pool.mean_pool(x, (windows.alone, halves, halves))
     return y, a.reshape(2, 4, 3, 2, 3, 2).mean((3, 5))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tritongrad_kernels import volume_pool, windows
+from tritongrad_kernels import windows
 from tritongrad_kernels.launch import cdiv
 
 
@@ -25,4 +25,4 @@ def test_counting_takes_no_longer_for_more_rows() -> None:
 def test_the_longest_of_windows_that_cover_evenly() -> None:
     for n in range(30):
         for m in range(30):
-            assert volume_pool.longest(n, m) == max((cdiv((i + 1) * n, m) - i * n // m for i in range(m)), default=0)
+            assert windows.longest(n, m) == max((cdiv((i + 1) * n, m) - i * n // m for i in range(m)), default=0)

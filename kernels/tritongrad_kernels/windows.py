@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from tritongrad_kernels.array import Array
 
@@ -57,3 +58,64 @@ def touched(
     """
     places = math.prod(map(count, sizes, positions, *geometry))
     return image.shape[0] * image.shape[1] * places * image.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows along one axis.
+
+    size, positions  elements and windows
+    rule             (scale, shift, reach, unit, taps, step): window p reads floor((p scale + shift) / unit) and every
+                     step-th element after it, before floor((p scale + reach) / unit) and at most `taps`
+    counted          (first, end) of the elements that an average counts: more than there are where padding is counted
+    readers          (scale, shift, unit, count): what reads element h is among the `count` windows from
+                     floor(max(h scale + shift, 0) / unit) on
+    read, reading    elements that any window reads, and windows that read any element
+    """
+
+    size: int
+    positions: int
+    rule: tuple[int, ...]
+    counted: tuple[int, int]
+    readers: tuple[int, ...]
+    read: int
+    reading: int
+
+
+def sliding(
+    size: int, positions: int, window: int, stride: int, padding: int, dilation: int = 1, count_padding: bool = False
+) -> Windows:
+    """Windows of `window` elements, `dilation` apart, that move by `stride` over a padded axis."""
+    reach = (window - 1) * dilation
+    counted = (-padding, size + padding) if count_padding else (0, size)
+    geometry = (size, positions, window, stride, padding, dilation)
+    return Windows(
+        size, positions, (stride, -padding, reach + 1 - padding, 1, window, dilation), counted,
+        (1, padding - reach + stride - 1, stride, reach // stride + 1), rows_read(*geometry),
+        positions_reading(*geometry),
+    )  # fmt: skip
+
+
+def even(size: int, positions: int) -> Windows:
+    """Windows that cover an axis evenly: p reads floor(p size / positions) .. ceil((p + 1) size / positions) - 1."""
+    rule = (size, 0, size + positions - 1, max(positions, 1), longest(size, positions), 1)
+    readers = (positions, 0, max(size, 1), longest(positions, size))
+    return Windows(size, positions, rule, (0, size), readers, size if positions else 0, positions)
+
+
+def longest(n: int, m: int) -> int:
+    """The longest window when m of them cover n elements evenly: one starts at every multiple of gcd / m."""
+    return -(-(n - math.gcd(n, m)) // m) + 1 if m else 0
+
+
+def fractional(size: int, positions: int, window: int) -> Windows:
+    """Windows of `window` elements whose starts depend on a draw; their `rule` gives only the taps."""
+    gaps, room = positions - 1, size - window
+    readers = (gaps, -(window + 1) * gaps, room, (window + 4) * gaps // room + 3) if gaps else (0, 0, 1, 1)
+    return Windows(size, positions, (0, 0, 0, 1, window, 1), (0, size), readers, size, positions)
+
+
+Volume = tuple[Windows, Windows, Windows]
+"""The windows along depth, height and width; `alone` stands for an axis that is not there."""
+
+alone = sliding(1, 1, 1, 1, 0)

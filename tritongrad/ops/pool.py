@@ -6,6 +6,7 @@ Each gradient is linear in dy, so its own gradient is a pooling again.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,9 +16,9 @@ from tritongrad.ops.reduce import mean
 from tritongrad.ops.transcendental import pow
 from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import dtypes, pool, volume_pool as kernel
+from tritongrad_kernels import dtypes, pool, volume_pool as kernel, windows as reach
 from tritongrad_kernels.array import Array
-from tritongrad_kernels.volume_pool import Volume, Windows
+from tritongrad_kernels.windows import Volume, Windows
 
 AXES = {1: "[N, C, L]", 2: "[N, C, H, W]", 3: "[N, C, D, H, W]"}
 WHAT = {1: "a floating-point sequence", 2: "a floating-point image", 3: "a floating-point volume"}
@@ -28,9 +29,10 @@ WHAT = {1: "a floating-point sequence", 2: "a floating-point image", 3: "a float
 
 def numbers(value: Any, count: int, name: str, what: str) -> tuple[int, ...]:
     """An int, or a sequence of one or `count`, as `count` ints."""
-    values = (value,) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else (value,)
-    if not all(isinstance(v, int) for v in values):
-        raise TypeError(f"{name}: {what} must be of integers, got {value!r}")
+    try:
+        values = tuple(map(operator.index, value if isinstance(value, Sequence) else (value,)))
+    except TypeError:
+        raise TypeError(f"{name}: {what} must be of integers, got {value!r}") from None
     if len(values) not in (1, count):
         wanted = {1: "one integer", 2: "one or two integers", 3: "one or three integers"}[count]
         raise RuntimeError(f"{name}: {what} must be {wanted}, got {value!r}")
@@ -63,7 +65,7 @@ def _first(y: Tensor) -> Tensor:
 
 def _volume(windows: Sequence[Windows]) -> Volume:
     """Windows of the last axes, with those of axes that are not there."""
-    return (*(kernel.alone,) * (3 - len(windows)), *windows)  # type: ignore[return-value]
+    return (*(reach.alone,) * (3 - len(windows)), *windows)  # type: ignore[return-value]
 
 
 def _geometry(
@@ -118,7 +120,7 @@ def _max_pool(
     size, *rest = _geometry(name, x, axes, window, stride, padding, dilation, ceil_mode, axes > 1 or return_indices)
     if axes == 2 and not return_indices and x.dtype.is_floating_point:
         return _batched(lambda x: _image_max(x, size, rest), x, axes)
-    windows = _volume([kernel.sliding(*a) for a in zip(x.shape[-axes:], size, *rest, strict=True)])
+    windows = _volume([reach.sliding(*a) for a in zip(x.shape[-axes:], size, *rest, strict=True)])
     found = _batched(lambda x: _max(x, windows, return_indices), x, axes)
     return found if return_indices else found[0]
 
@@ -238,7 +240,7 @@ def fractional_max(name: str, x: Tensor, axes: int, window: Any, size: Any, samp
             f"{name}: expected samples [{batch}, {x.shape[-axes - 1]}, {axes}], got {list(samples.shape)}"
         )
     drawn = samples.detach()[:batch].contiguous()
-    windows = _volume([kernel.fractional(n, p, w) for n, p, w in zip(x.shape[-axes:], size, window, strict=True)])
+    windows = _volume([reach.fractional(n, p, w) for n, p, w in zip(x.shape[-axes:], size, window, strict=True)])
 
     def pooled(x: Tensor) -> tuple[Tensor, Tensor]:
         y, index = kernel.fractional_max_pool(x.array, drawn.array, windows, wide=True)
@@ -252,7 +254,7 @@ def _adaptive_max(name: str, x: Tensor, axes: int, output_size: Any, return_indi
     _require(name, x, axes)
     size = _sizes(name, x, axes, output_size)
     _require_elements(name, x, axes)
-    windows = _volume([kernel.even(n, p) for n, p in zip(x.shape[-axes:], size, strict=True)])
+    windows = _volume([reach.even(n, p) for n, p in zip(x.shape[-axes:], size, strict=True)])
     found = _batched(lambda x: _max(x, windows, return_indices), x, axes)
     return found if return_indices else found[0]
 
@@ -307,7 +309,7 @@ def _avg_pool(
         raise RuntimeError(f"{name}: divisor_override must not be zero")
     size, *rest = _geometry(name, x, axes, window, stride, padding, 1, ceil_mode, False)
     each = zip(x.shape[-axes:], size, *rest, strict=True)
-    windows = [kernel.sliding(n, p, w, s, b, d, bool(count_include_pad)) for n, p, w, s, b, d in each]
+    windows = [reach.sliding(n, p, w, s, b, d, bool(count_include_pad)) for n, p, w, s, b, d in each]
     return _batched(lambda x: _mean(x, _volume(windows), divisor), x, axes)
 
 
@@ -367,7 +369,7 @@ def _adaptive_avg(name: str, x: Tensor, axes: int, output_size: Any) -> Tensor:
     size = _sizes(name, x, axes, output_size)
     if set(size) == {1}:
         return mean(x, tuple(range(-axes, 0)), keepdim=True)
-    windows = _volume([kernel.even(n, p) for n, p in zip(x.shape[-axes:], size, strict=True)])
+    windows = _volume([reach.even(n, p) for n, p in zip(x.shape[-axes:], size, strict=True)])
     return _batched(lambda x: _mean(x, windows), x, axes)
 
 
