@@ -45,6 +45,8 @@ TINY = {
     "attention": {"BM": 16, "BN": 16},
     "attention_query_grad": {"BM": 16, "BN": 16},
     "attention_key_grad": {"BM": 16, "BN": 16},
+    "conv3d_input_grad": {"BO": 16, "BP": 16, "BC": 16},
+    "fold": {"BK": 4, "BP": 16, "LEAST": 1},
     "depthwise": {"BP": 16, "BC": 4},
     "depthwise_weight_grad": {"BK": 8, "BP": 16, "BO": 4, "SPLIT": 48},
     "norm": {"BM": 8, "BC": 4, "CHUNK": 16},

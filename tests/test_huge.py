@@ -149,6 +149,14 @@ CASES: dict[str, tuple[Callable, Callable[[int], list[tuple[int, ...]]]]] = {
         lambda x, w: F.conv2d(x, w, stride=2), lambda n: [(n // 256 + 2, 1, 16, 16), (2, 1, 4, 4)],
     ),
     "conv2d of 1 x 1 images": (F.conv2d, lambda n: [(n // 16 + 2, 16, 1, 1), (16, 16, 1, 1)]),
+    "conv2d, depthwise": (
+        lambda x, w: F.conv2d(x, w, padding=1, groups=8), lambda n: [(n // 2048 + 2, 8, 16, 16), (8, 1, 2, 2)],
+    ),
+    "conv3d, as conv2d": (
+        lambda x, w: F.conv3d(x, w, padding=(1, 0, 0)), lambda n: [(n // 2048 + 2, 8, 4, 8, 8), (2, 8, 2, 1, 1)],
+    ),
+    "unfold": (lambda x: F.unfold(x, 2, stride=2), lambda n: [(n // 1024 + 2, 4, 16, 16)]),
+    "unfold of one image": (lambda x: F.unfold(x, (2, 1)), lambda n: [(1, 1, n // 40000 + 2, 40001)]),
     "product of tall matrices": (lambda a, b: a @ b, lambda n: [(n // 8 + 2, 8), (8, 3)]),
     "product of wide matrices": (lambda a, b: a @ b, lambda n: [(3, 8), (8, n // 8 + 2)]),
     "product of long rows": (lambda a, b: a @ b, lambda n: [(2, n // 2), (n // 2, 2)]),

@@ -14,6 +14,7 @@ def test_rows_that_windows_read() -> None:
         reads = [{p * stride + r * dilation - padding for r in range(window)} for p in range(positions)]
         inside = [{row for row in rows if 0 <= row < size} for rows in reads]
         assert windows.rows_read(*case) == len(set().union(*inside)), case
+        assert windows.taps_inside(*case) == sum(map(len, inside)), case
         assert windows.positions_reading(*case) == sum(map(bool, inside)), case
 
 

@@ -271,7 +271,7 @@ def conv3d_input_grad(
     for start, end in parts("conv3d", x_shape[0], math.prod(sizes), math.prod(outputs)):
         some, into = dy.slice(0, start, end), dx.slice(0, start, end)
         pixels = (end - start) * math.prod(map(cdiv, sizes, stride))
-        config = tile("conv2d_input_grad", least=16, itemsize=dy.dtype.itemsize, BO=o // groups, BP=pixels, BC=c)
+        config = tile("conv3d_input_grad", least=16, itemsize=dy.dtype.itemsize, BO=o // groups, BP=pixels, BC=c)
         launch(
             _conv3d_input_grad,
             cdiv(c, config["BC"]) * groups * cdiv(pixels, config["BP"]) * math.prod(stride),

@@ -109,6 +109,20 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BK=1 << 5, BP=1 << 9, BO=1 << 6, SPLIT=1 << 20),
         "sm_80": dict(BK=4, BP=16, BO=64, SPLIT=2048, LEAST=4096, num_warps=4),
     },
+    # As conv2d_input_grad, with the registers that one more axis takes.
+    "conv3d_input_grad": {
+        "interpret": dict(BO=512, BP=2048, BC=512),
+        "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=128),
+        "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=168),
+        "sm_100 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=128),
+    },
+    # Planes (batch and channels) or taps of them x pixels.
+    "fold": {
+        "interpret": dict(BK=1 << 9, BP=1 << 11),
+        "sm_80": dict(BK=1, BP=1024, LEAST=1024, num_warps=4),
+    },
     # Rows (batch and pixels) x channels; CHUNK is the number of rows one program folds.
     "norm": {
         "interpret": dict(BM=1 << 11, BC=1 << 9, CHUNK=1 << 20),

@@ -49,6 +49,13 @@ def positions_reading(size: int, positions: int, window: int, stride: int, paddi
     return _union((max(-(s // stride), 0), min((size - 1 - s) // stride, positions - 1)) for s in shifts)
 
 
+@functools.cache
+def taps_inside(size: int, positions: int, window: int, stride: int, padding: int, dilation: int) -> int:
+    """How many pairs of a window's position and a place in it lie on one of `size` rows, rather than on padding."""
+    shifts = (r * dilation - padding for r in range(window))
+    return sum(max(min((size - 1 - s) // stride, positions - 1) - max(-(s // stride), 0) + 1, 0) for s in shifts)
+
+
 def touched(
     count: Callable[..., int], image: Array, sizes: Sequence[int], positions: Sequence[int], *geometry: Sequence[int]
 ) -> int:

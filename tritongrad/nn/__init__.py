@@ -66,6 +66,7 @@ from tritongrad.nn.dropout import (
 )
 from tritongrad.nn.embedding import Embedding as Embedding, EmbeddingBag as EmbeddingBag
 from tritongrad.nn.flatten import Flatten as Flatten, Unflatten as Unflatten
+from tritongrad.nn.fold import Fold as Fold, Unfold as Unfold
 from tritongrad.nn.instancenorm import (
     InstanceNorm1d as InstanceNorm1d,
     InstanceNorm2d as InstanceNorm2d,

@@ -69,6 +69,7 @@ from tritongrad.ops.conv_transpose import (
 from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
 from tritongrad.ops.embedding_bag import embedding_bag as embedding_bag
 from tritongrad.ops.filled import empty_like
+from tritongrad.ops.fold import fold as fold, unfold as unfold
 from tritongrad.ops.grid import affine_grid as affine_grid, grid_sample as grid_sample
 from tritongrad.ops.layernorm import (
     group_norm as group_norm,
