@@ -173,6 +173,11 @@ CASES: dict[str, tuple[Callable, Callable[[int], list[tuple[int, ...]]]]] = {
     "cat": (lambda x, y: tg.cat([y, x]), lambda n: [(n,), (5,)]),
     "pad": (lambda x: F.pad(x, (1, 2)), lambda n: [(n // 8 + 2, 8)]),
     "diagonal": (lambda x: x.diagonal(1) * 2, lambda n: [(n // 40000 + 2, 40001)]),
+    "cell of an LSTM": (
+        lambda x, h, c, w, u: tg.lstm_cell(x, (h, c), w, u)[0],
+        lambda n: [(n // 8 + 2, 1), (n // 8 + 2, 2), (n // 8 + 2, 2), (8, 1), (8, 2)],
+    ),
+    "cell of a GRU": (tg.gru_cell, lambda n: [(n // 6 + 2, 1), (n // 6 + 2, 2), (6, 1), (6, 2)]),
 }  # fmt: skip
 
 
