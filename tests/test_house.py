@@ -38,7 +38,8 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.amp"},
     {"tritongrad.models", "tritongrad.cuda", "tritongrad.compilation", "tritongrad.backends"},
     {"tritongrad.accelerator"},
-    {"tritongrad.precompile", "tritongrad.training", "tritongrad.vision"},
+    {"tritongrad.vision"},
+    {"tritongrad.precompile", "tritongrad.training"},
     {"tritongrad.cli"},
     {"tritongrad"},
 ]

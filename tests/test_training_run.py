@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import tritongrad as tg
-from tritongrad.training import Config, Epoch, Run, RunFolder, Step
+from tritongrad.training import Config, Epoch, Run, RunFolder, Step, source, sources
+from tritongrad.vision.datasets import CIFAR10
 
 pytest.importorskip("sklearn")
 
@@ -103,6 +104,70 @@ def test_a_line_cut_off_is_left_out(tmp_path: Path) -> None:
     folder.keep_metrics(1)
     folder.append([{"step": 2, "loss": 1.25}])
     assert folder.metrics() == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.25}]
+
+
+# ---- data ----
+
+
+def write_images(folder: Path, classes: str, each: int) -> None:
+    """Folders of PNG files whose brightness tells the class."""
+    image = pytest.importorskip("PIL.Image")
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for k in range(each):
+            image.new("RGB", (20 + k, 16), (80 * number,) * 3).save(folder / name / f"{k}.png")
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", "abc", 3)
+    write_images(tmp_path / "val", "abc", 1)
+    data = source(f"imagefolder:{tmp_path}", image=8)
+    assert (len(data.train), len(data.test), data.classes, data.image) == (9, 3, ("a", "b", "c"), 8)
+    for images, labels in ((data.train, [0, 0, 0, 1, 1, 1, 2, 2, 2]), (data.test, [0, 1, 2])):
+        assert [label for _, label in images] == labels
+        assert all(image.shape == (3, 8, 8) and image.dtype is tg.float32 for image, _ in images)
+    dark, bright = (data.test[k][0][0].mean().item() for k in (0, 2))
+    assert dark == pytest.approx(-0.485 / 0.229, rel=1e-4) and bright == pytest.approx(
+        (160 / 255 - 0.485) / 0.229, rel=1e-4
+    )
+    (tmp_path / "val" / "d").mkdir()
+    (tmp_path / "val" / "a" / "0.png").rename(tmp_path / "val" / "d" / "0.png")
+    (tmp_path / "val" / "a").rmdir()
+    with pytest.raises(ValueError, match=r"the classes in .*train are not those in .*val"):
+        source(f"imagefolder:{tmp_path}")
+    with pytest.raises(FileNotFoundError, match=r"needs the folders train and val .or test."):
+        source(f"imagefolder:{tmp_path / 'train'}")
+
+
+def test_published_images_are_augmented_only_for_training(tmp_path: Path) -> None:
+    """A data set of one grey level a pixel, as MNIST's, of which one pixel is bright."""
+    image = pytest.importorskip("PIL.Image")
+
+    class One:
+        classes = ("zero",)
+
+        def __init__(self, root: str, train: bool, transform: Any, download: bool) -> None:
+            assert root == "here" and download
+            self.transform = transform
+
+        def __getitem__(self, index: int) -> tuple[Any, int]:
+            picture = image.new("L", (28, 28))
+            picture.putpixel((14, 14), 255)
+            return self.transform(picture), 0
+
+    make = sources._published(One, 28, sources.MNIST_PIXELS, shift=2, flip=False, gray=True)
+    data = make("here", None, True)
+    places = {data.train[0][0][1].argmax().item() for _ in range(20)}
+    assert len(places) > 5 and {data.test[0][0][2].argmax().item() for _ in range(5)} == {14 * 28 + 14}
+    x = data.test[0][0]
+    assert x.shape == (3, 28, 28) and x.max().item() == pytest.approx((1 - 0.1307) / 0.3081, rel=1e-5)
+    assert make("here", 32, False).train[0][0].shape == (3, 32, 32)
+
+
+def test_data_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar.tar.gz")
+    with pytest.raises((RuntimeError, OSError), match="cifar"):
+        source(f"cifar10:{tmp_path}")
 
 
 # ---- as a command ----

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from tritongrad import transforms as T
 from tritongrad.data import Dataset
+from tritongrad.vision.datasets import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,63 @@ def _digits(folder: str, image: int | None, augment: bool) -> Source:
     )
 
 
-SOURCES: Mapping[str, Callable[[str, int | None, bool], Source]] = {"digits": _digits}
+Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of each channel
+
+CIFAR10_PIXELS: Statistics = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+CIFAR100_PIXELS: Statistics = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+MNIST_PIXELS: Statistics = (0.1307,) * 3, (0.3081,) * 3
+FASHION_PIXELS: Statistics = (0.2860,) * 3, (0.3530,) * 3
+IMAGENET_PIXELS: Statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _published(
+    dataset: Any, side: int, pixels: Statistics, shift: int, flip: bool, gray: bool = False
+) -> Callable[..., Source]:
+    """A maker for a data set of small images that is downloaded where it is missing.
+
+    Training images are shifted by up to `shift` pixels, and mirrored if `flip` (He et al. 2015, section 4.2).
+    """
+
+    def make(folder: str, image: int | None, augment: bool) -> Source:
+        end: list[Any] = [T.Grayscale(3)] if gray else []
+        end += [T.Resize((image, image))] if image not in (None, side) else []
+        end += [T.ToTensor(), T.Normalize(*pixels)]
+        moved: list[Any] = [T.RandomCrop(side, padding=shift)] + ([T.RandomHorizontalFlip()] if flip else [])
+        train = dataset(folder, train=True, transform=T.Compose((moved if augment else []) + end), download=True)
+        test = dataset(folder, train=False, transform=T.Compose(end), download=True)
+        return Source(train, test, tuple(train.classes), image or side)
+
+    return make
+
+
+def _image_folder(folder: str, image: int | None, augment: bool) -> Source:
+    """DIR/train and DIR/val (or DIR/test), with a folder of images for each class."""
+    root, side = Path(folder), image or 224
+    parts = [next((root / name for name in names if (root / name).is_dir()), None) for names in FOLDERS]
+    if None in parts:
+        raise FileNotFoundError(f"imagefolder needs the folders train and val (or test) in {root}")
+    end: list[Any] = [T.ToTensor(), T.Normalize(*IMAGENET_PIXELS)]
+    whole: list[Any] = [T.Resize(round(side * 256 / 224)), T.CenterCrop(side)]
+    varied: list[Any] = [T.RandomResizedCrop(side), T.RandomHorizontalFlip()]
+    train, test = (
+        ImageFolder(str(part), T.Compose([*steps, *end]))
+        for part, steps in zip(parts, (varied if augment else whole, whole), strict=True)
+    )
+    if train.classes != test.classes:
+        raise ValueError(f"the classes in {parts[0]} are not those in {parts[1]}")
+    return Source(train, test, tuple(train.classes), side)
+
+
+FOLDERS = (("train",), ("val", "test"))
+
+SOURCES: Mapping[str, Callable[[str, int | None, bool], Source]] = {
+    "digits": _digits,
+    "cifar10": _published(CIFAR10, 32, CIFAR10_PIXELS, shift=4, flip=True),
+    "cifar100": _published(CIFAR100, 32, CIFAR100_PIXELS, shift=4, flip=True),
+    "mnist": _published(MNIST, 28, MNIST_PIXELS, shift=2, flip=False, gray=True),
+    "fashionmnist": _published(FashionMNIST, 28, FASHION_PIXELS, shift=2, flip=True, gray=True),
+    "imagefolder": _image_folder,
+}
 """Makers by kind, taking the folder, the side of the images in pixels (None for their own), and whether to augment."""
 
 
