@@ -121,7 +121,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Planes (batch and channels) or taps of them x pixels.
     "fold": {
         "interpret": dict(BK=1 << 9, BP=1 << 11),
-        "sm_80": dict(BK=1, BP=1024, LEAST=1024, num_warps=4),
+        "sm_80": dict(BK=1, BP=512, LEAST=512, num_warps=4),
     },
     # Rows (batch and pixels) x channels; CHUNK is the number of rows one program folds.
     "norm": {
