@@ -45,6 +45,7 @@ TINY = {
     "attention": {"BM": 16, "BN": 16},
     "attention_query_grad": {"BM": 16, "BN": 16},
     "attention_key_grad": {"BM": 16, "BN": 16},
+    "attention_key_grad_dropout": {"BM": 16, "BN": 16},
     "conv3d_input_grad": {"BO": 16, "BP": 16, "BC": 16},
     "fold": {"BK": 4, "BP": 16, "LEAST": 1},
     "depthwise": {"BP": 16, "BC": 4},

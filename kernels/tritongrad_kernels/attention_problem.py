@@ -9,7 +9,7 @@ from typing import Any
 from tritongrad_kernels import elementwise, matmul
 from tritongrad_kernels.array import Array, contiguous_strides, empty, strides_of_order
 from tritongrad_kernels.elementwise import broadcast_shapes
-from tritongrad_kernels.launch import cdiv, next_power_of_2, tile
+from tritongrad_kernels.launch import TILES, cdiv, next_power_of_2, tile
 
 WIDEST = 256
 """The most numbers that a row of q, k or v may have: a program holds all of them."""
@@ -92,8 +92,13 @@ def lie_like(a: Array, shape: tuple[int, ...]) -> Array:
 
 
 def tiles_for(name: str, p: Problem, keys: int) -> dict[str, int]:
-    wide = "_wide" if max(p.q.shape[-1], p.v.shape[-1]) > WIDEST // 2 else ""
-    return tile(name + wide, least=16, itemsize=p.q.dtype.itemsize, BM=p.q.shape[-2], BN=keys)
+    """The tile of a kernel: of wide heads, or with dropout, its own where there is one."""
+    rows, widest = p.q.shape[-2], max(p.q.shape[-1], p.v.shape[-1])
+    if widest > WIDEST // 2:
+        name += "_wide"
+    elif p.dropout is not None and f"{name}_dropout" in TILES:
+        name += "_dropout"
+    return tile(name, least=16, itemsize=p.q.dtype.itemsize, BM=rows, BN=keys)
 
 
 def geometry(batch: tuple[int, ...], *arrays: Array | None) -> tuple[Any, ...]:

@@ -178,6 +178,12 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_80": dict(BM=32, BN=128, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
     },
+    # What is drawn again needs the registers of half the keys.
+    "attention_key_grad_dropout": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
     "attention_key_grad_wide": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=32, BN=32, num_warps=8, num_stages=2),
