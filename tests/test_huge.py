@@ -315,3 +315,26 @@ def test_rows_longer_than_any_block(name: str) -> None:
 def test_an_inner_extent_longer_than_any_block() -> None:
     k = 2**20 + 1
     check(lambda a, b: a @ b, lambda a, b: a @ b, randn(2, k, seed=1), randn(k, 2, seed=2), terms=k, grads=False)
+
+
+@pytest.mark.parametrize("queries, keys", [(2**31 // 64 + 5, 20), (20, 2**31 // 64 + 5)])
+def test_attention(in_part: None, queries: int, keys: int) -> None:
+    """What the last query gives and gets, and that all passes stay in their arrays, with dropout counted in 64 bits."""
+    rows = [(1, queries, 64), (1, keys, 64), (1, keys, 64)]
+    q, k, v = (zeros_but_last(shape, 1.0).requires_grad_() for shape in rows)
+    y = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+    if keys == 20:
+        weight = 1 / (1 + 19 * np.exp(-1))  # of the last of the keys for the last of the queries
+        assert abs(y[0, -1, -1].item() - weight) < 0.01
+    tg.autograd.grad(y, (q, k, v), y.detach())
+    dropped = F.scaled_dot_product_attention(q, k, v, dropout_p=0.5)
+    tg.autograd.grad(dropped, (q, k, v), y.detach())
+
+
+def test_attention_of_2_31_scores(in_part: None) -> None:
+    n = 46_400
+    q, k, v = (zeros_but_last((1, n, 16), 1.0).requires_grad_() for _ in range(3))
+    mask = zeros_but_last((n, n), True, tg.bool)
+    y = F.scaled_dot_product_attention(q, k, v, mask)
+    assert abs(y[0, -1, -1].item() - 1) < 0.01 and y[0, 0, 0].item() == 0
+    tg.autograd.grad(y, (q, k, v), y.detach())
