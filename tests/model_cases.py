@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,21 @@ def _vgg(models: Any) -> Any:
     return m.make_layers([8, "M", 16, 16, "M"], batch_norm=True)
 
 
+def _inception(models: Any) -> Any:
+    module = sys.modules[models.GoogLeNet.__module__]  # in the package a function has its name
+    return module.Inception(3, 4, 2, 4, 2, 4, 4)
+
+
+def _convnext(models: Any) -> Any:
+    m = models.convnext
+    stages = [m.CNBlockConfig(8, 12, 1), m.CNBlockConfig(12, None, 1)]
+    return m.ConvNeXt(stages, layer_scale=0.5, num_classes=5)
+
+
+def _vit(models: Any) -> Any:
+    return models.VisionTransformer(16, 8, 2, 2, 12, 20, num_classes=5, representation_size=7)
+
+
 CASES: dict[str, Callable[[Any], Any]] = {
     "resnext": lambda m: m.resnet.Bottleneck(3, 4, 2, m.resnet.conv1x1(3, 16, 2), groups=2, dilation=2),
     "vgg": _vgg,
@@ -70,6 +86,10 @@ CASES: dict[str, Callable[[Any], Any]] = {
     ),
     "shufflenet": lambda m: m.shufflenetv2.ShuffleNetV2([1, 2, 1], [8, 16, 24, 32, 40], 5),
     "efficientnet": _efficientnet,
+    "inception": _inception,
+    "googlenet": lambda m: m.GoogLeNet(5, True, True, False, None, 0.0, 0.0),
+    "convnext": _convnext,
+    "vit": _vit,
     "regnet": _regnet,
 }  # fmt: skip
 """Functions of a package of models."""

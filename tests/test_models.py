@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,10 @@ from tritongrad_kernels import memory
 
 STATES = {
     "alexnet": (61_100_840, "23c3b8d4a3e8"),
+    "convnext_base": (88_591_464, "75f0b5c3e8da"),
+    "convnext_large": (197_767_336, "764d70d6d113"),
+    "convnext_small": (50_223_688, "5f3bc2c6bb72"),
+    "convnext_tiny": (28_589_128, "923f28513924"),
     "densenet121": (7_978_856, "08ed4bd10855"),
     "densenet161": (28_681_000, "bb7d18457b56"),
     "densenet169": (14_149_480, "aea1d65b180f"),
@@ -38,6 +42,8 @@ STATES = {
     "efficientnet_v2_l": (118_515_272, "bfff0a313d70"),
     "efficientnet_v2_m": (54_139_356, "959f8f4007ea"),
     "efficientnet_v2_s": (21_458_488, "8691f7dccbb7"),
+    "googlenet": (13_004_888, "e4f1217523f8"),
+    "inception_v3": (27_161_264, "cabfd2014b4d"),
     "mobilenet_v2": (3_504_872, "a18c560d82f6"),
     "mobilenet_v3_large": (5_483_032, "a56c886e8c43"),
     "mobilenet_v3_small": (2_542_856, "cb48f2feab28"),
@@ -78,6 +84,11 @@ STATES = {
     "vgg16_bn": (138_365_992, "ae5d7d87f5e6"),
     "vgg19": (143_667_240, "5319ee52249b"),
     "vgg19_bn": (143_678_248, "555ec1b35ce9"),
+    "vit_b_16": (86_567_656, "a83b288843a9"),
+    "vit_b_32": (88_224_232, "28203792e1ff"),
+    "vit_h_14": (632_045_800, "fc3a869aa8e4"),
+    "vit_l_16": (304_326_632, "5dde4f00ff64"),
+    "vit_l_32": (306_535_400, "92e810272a88"),
     "wide_resnet101_2": (126_886_696, "2f1e7d726d12"),
     "wide_resnet50_2": (68_883_240, "bf71ae35ce44"),
 }  # fmt: skip
@@ -115,6 +126,18 @@ RESULTS: dict[str, tuple[list[float], float, list[float]]] = {
         [-0.272598912, -0.00963744044, 0.180498026, 1.11477841], 72.7472593,
         [-0.268413921, 0.277241978, -0.0951565883, 2.15842896],
     ),
+    "inception": (
+        [1.24076274, 1.52505479, 1.47227279, 3876.48511], 12215.5292,
+        [1.4557394, 1.76127771, 1.7045511, 2994.65203],
+    ),
+    "convnext": (
+        [2.12489308, -0.0891448707, 0.807511205, 12.7048339], 2410.6335,
+        [2.12489308, -0.0891448707, 0.807511205, 12.7048339],
+    ),
+    "vit": (
+        [0.156284968, -0.118143952, 0.513805059, 3.83943411], 794.167074,
+        [0.156284968, -0.118143952, 0.513805059, 3.83943411],
+    ),
     "regnet": (
         [-0.894250301, -0.148035112, -0.23361743, 3.83899333], 894.821007,
         [0.155865551, 0.237709033, 0.07263706, 2.32900518],
@@ -135,7 +158,8 @@ def test_state_of(name: str) -> None:
     assert (count, digest) == STATES[name]
     weights = models.get_model_weights(name)
     assert weights is models.get_model_weights(models.get_model_builder(name))
-    assert weights["DEFAULT"].meta["num_params"] == count or "SWAG_E2E" in weights["DEFAULT"].name
+    if name != "googlenet" and "SWAG_E2E" not in weights["DEFAULT"].name:  # those are without heads, for larger images
+        assert weights["DEFAULT"].meta["num_params"] == count
 
 
 def test_every_model_is_listed() -> None:
@@ -160,12 +184,8 @@ def filled(name: str) -> nn.Module:
     return model
 
 
-def first(scores: Any) -> Any:
-    return scores[0] if isinstance(scores, tuple) else scores
-
-
-def summary(scores: Any) -> list[float]:
-    return [*first(scores).detach().flatten()[:3].tolist(), first(scores).detach().abs().sum().item()]
+def summary(scores: tg.Tensor) -> list[float]:
+    return [*scores.detach().flatten()[:3].tolist(), scores.detach().abs().sum().item()]
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -174,14 +194,27 @@ def test_results_of(name: str) -> None:
     trained, slope, evaluated = RESULTS[name]
     scores = model(x)
     assert summary(scores) == pytest.approx(trained, rel=1e-7, abs=1e-9)
-    first(scores).square().sum().backward()
+    scores.square().sum().backward()
     assert x.grad is not None and x.grad.abs().sum().item() == pytest.approx(slope, rel=1e-7)
     with tg.no_grad():
         assert summary(model.eval()(x)) == pytest.approx(evaluated, rel=1e-7, abs=1e-9)
 
 
-SIZES: dict[str, int] = {}
+SIZES = {"vit": 16}
 """Sides of images that are not 17."""
+
+
+def test_googlenet_gives_three_scores() -> None:
+    model, x = filled("googlenet"), tg.tensor(image())
+    with tg.no_grad():
+        scores = model(x)
+        assert type(scores) is models.GoogLeNetOutputs and scores._fields == ("logits", "aux_logits2", "aux_logits1")
+        sums = [s.abs().sum().item() for s in scores]
+    assert sums == pytest.approx(GOOGLENET, rel=1e-7)
+
+
+GOOGLENET = [7.82148516, 17.6814431, 6.4862542]
+"""Sums of their magnitudes."""
 
 
 def deviation(t: tg.Tensor) -> float:
@@ -200,6 +233,33 @@ def test_initial_values() -> None:
     dense = models.DenseNet(2, (1,), 8, 2, num_classes=5)
     assert deviation(dense.features.conv0.weight) == pytest.approx(math.sqrt(2 / 147), rel=0.1)
     assert not dense.classifier.bias.any() and dense.classifier.weight.any()
+
+
+def test_inception_gives_two_scores() -> None:
+    with memory.dry_run():
+        model, x = models.Inception3(7, init_weights=False), tg.zeros(2, 3, 299, 299)
+        scores = model(x)
+        assert type(scores) is models.InceptionOutputs and scores.aux_logits is not None
+        assert scores.logits.shape == scores.aux_logits.shape == model.eval()(x).shape == (2, 7)
+        with pytest.warns(FutureWarning, match="Inception3: weights are drawn from normals cut off at 2"):
+            models.inception_v3(num_classes=7)
+
+
+def test_vision_transformers_take_images_of_one_size() -> None:
+    model = filled("vit")
+    with pytest.raises(AssertionError, match="Wrong image width! Expected 16 but got 17"):
+        model(tg.zeros(1, 3, 16, 17, dtype=tg.float64))
+    places = model.state_dict()["encoder.pos_embedding"]
+    state = models.vision_transformer.interpolate_embeddings(24, 8, model.state_dict(), reset_heads=True)
+    assert state["encoder.pos_embedding"].shape == (1, 10, 12) and not any(k.startswith("heads") for k in state)
+    corners = state["encoder.pos_embedding"][0, [0, 1, 3, 7, 9]]
+    assert tg.allclose(corners, places[0])
+    stem = [models.vision_transformer.ConvStemConfig(4, 3, 2), models.vision_transformer.ConvStemConfig(6, 3, 4)]
+    with memory.dry_run():
+        model = models.VisionTransformer(16, 8, 1, 2, 12, 20, num_classes=5, conv_stem_configs=stem)
+        assert model(tg.zeros(2, 3, 16, 16)).shape == (2, 5)
+        with pytest.raises(ValueError, match="'image_size' expected value 384 but got 224"):
+            models.vit_b_16(weights="IMAGENET1K_SWAG_E2E_V1", image_size=224)
 
 
 # --------------------------------------------------------------------------------------------------- parts of models
@@ -313,3 +373,33 @@ def test_a_file_of_the_old_names(tmp_path: Path) -> None:
         8, (2, 2), 16, models.DenseNet121_Weights, tmp_path / "old.safetensors", False, {"bn_size": 2, "num_classes": 5}
     )
     assert all(tg.equal(value, source.state_dict()[name]) for name, value in net.state_dict().items())
+
+
+def test_published_inceptions_leave_out_their_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        models.GoogLeNet_Weights: lambda: models.GoogLeNet(init_weights=False),
+        models.Inception_V3_Weights: lambda: models.Inception3(init_weights=False),
+    }
+    monkeypatch.setattr(models.WeightsEnum, "get_state_dict", lambda self, progress: files[type(self)]().state_dict())
+    with memory.dry_run():
+        net = models.googlenet(weights="DEFAULT")
+        assert net.transform_input and not net.aux_logits and net.aux1 is None and net.aux2 is None
+        assert sum(p.numel() for p in net.parameters()) == models.GoogLeNet_Weights.DEFAULT.meta["num_params"]
+        with pytest.warns(UserWarning, match="the auxiliary heads of GoogLeNet's published weights are not trained"):
+            net = models.googlenet(weights="DEFAULT", aux_logits=True, transform_input=False)
+        assert not net.transform_input and net.aux1 is not None
+        with pytest.warns(UserWarning, match="'pretrained' is deprecated"):
+            assert models.inception_v3(pretrained=True, aux_logits=False).AuxLogits is None
+        assert models.inception_v3(weights="DEFAULT").AuxLogits is not None
+        with pytest.raises(ValueError, match="'init_weights' expected value False but got True"):
+            models.inception_v3(weights="DEFAULT", init_weights=True)
+
+
+def test_a_file_of_a_vision_transformer_of_the_old_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published ones have "mlp.linear_1" and "mlp.linear_2" where the modules are called "mlp.0" and "mlp.3"."""
+    with memory.dry_run():
+        state = models.vit_b_32().state_dict()
+        old = {re.sub(r"mlp\.([03])\.", lambda m: f"mlp.linear_{1 + int(m[1]) // 3}.", k): v for k, v in state.items()}
+        assert "encoder.layers.encoder_layer_0.mlp.linear_2.weight" in old
+        monkeypatch.setattr(models.WeightsEnum, "get_state_dict", lambda self, progress: old)
+        assert list(models.vit_b_32(weights="DEFAULT").state_dict()) == list(state)

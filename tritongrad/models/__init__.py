@@ -5,6 +5,17 @@ from tritongrad.models.alexnet import (
     AlexNet_Weights as AlexNet_Weights,
     alexnet as alexnet,
 )
+from tritongrad.models.convnext import (
+    ConvNeXt as ConvNeXt,
+    ConvNeXt_Base_Weights as ConvNeXt_Base_Weights,
+    ConvNeXt_Large_Weights as ConvNeXt_Large_Weights,
+    ConvNeXt_Small_Weights as ConvNeXt_Small_Weights,
+    ConvNeXt_Tiny_Weights as ConvNeXt_Tiny_Weights,
+    convnext_base as convnext_base,
+    convnext_large as convnext_large,
+    convnext_small as convnext_small,
+    convnext_tiny as convnext_tiny,
+)
 from tritongrad.models.densenet import (
     DenseNet as DenseNet,
     DenseNet121_Weights as DenseNet121_Weights,
@@ -40,6 +51,22 @@ from tritongrad.models.efficientnet import (
     efficientnet_v2_l as efficientnet_v2_l,
     efficientnet_v2_m as efficientnet_v2_m,
     efficientnet_v2_s as efficientnet_v2_s,
+)
+from tritongrad.models.googlenet import (
+    GoogLeNet as GoogLeNet,
+    GoogLeNet_Weights as GoogLeNet_Weights,
+    GoogLeNetOutputs as GoogLeNetOutputs,
+    googlenet as googlenet,
+)
+from tritongrad.models.gpt import (
+    GPT as GPT,
+    GPTConfig as GPTConfig,
+)
+from tritongrad.models.inception import (
+    Inception3 as Inception3,
+    Inception_V3_Weights as Inception_V3_Weights,
+    InceptionOutputs as InceptionOutputs,
+    inception_v3 as inception_v3,
 )
 from tritongrad.models.mobilenetv2 import (
     MobileNet_V2_Weights as MobileNet_V2_Weights,
@@ -152,5 +179,18 @@ from tritongrad.models.vgg import (
     vgg16_bn as vgg16_bn,
     vgg19 as vgg19,
     vgg19_bn as vgg19_bn,
+)
+from tritongrad.models.vision_transformer import (
+    VisionTransformer as VisionTransformer,
+    ViT_B_16_Weights as ViT_B_16_Weights,
+    ViT_B_32_Weights as ViT_B_32_Weights,
+    ViT_H_14_Weights as ViT_H_14_Weights,
+    ViT_L_16_Weights as ViT_L_16_Weights,
+    ViT_L_32_Weights as ViT_L_32_Weights,
+    vit_b_16 as vit_b_16,
+    vit_b_32 as vit_b_32,
+    vit_h_14 as vit_h_14,
+    vit_l_16 as vit_l_16,
+    vit_l_32 as vit_l_32,
 )
 from tritongrad.models.weights import Weights as Weights, WeightsEnum as WeightsEnum

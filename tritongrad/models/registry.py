@@ -14,8 +14,11 @@ from tritongrad.models.weights import WeightsEnum
 
 _FILES = (
     "alexnet",
+    "convnext",
     "densenet",
     "efficientnet",
+    "googlenet",
+    "inception",
     "mobilenetv2",
     "mobilenetv3",
     "regnet",
@@ -23,6 +26,7 @@ _FILES = (
     "shufflenetv2",
     "squeezenet",
     "vgg",
+    "vision_transformer",
 )
 # By import_module, since in the package some are hidden by a function of the same name.
 _FAMILIES = [import_module(f"tritongrad.models.{name}") for name in _FILES]
