@@ -10,12 +10,18 @@ import hashlib
 import math
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
+from PIL import Image
 
 import tritongrad as tg
+from tests import torch_resnet
 from tests.model_cases import CASES, formula, image
 from tritongrad import models, nn
 from tritongrad.models import blocks
@@ -174,10 +180,17 @@ def test_every_model_is_listed() -> None:
         models.get_weight("ResNet50_Weights.V3")
 
 
-def filled(name: str) -> nn.Module:
-    with pytest.MonkeyPatch.context() as patch:  # initial values are not drawn: that takes long
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Inside the block initial values are not drawn: that takes long."""
+    with pytest.MonkeyPatch.context() as patch:
         for draw in ("uniform_", "normal_", "trunc_normal_"):
-            patch.setattr(nn.init, draw, lambda t, *a, **k: t, raising=False)
+            patch.setattr(nn.init, draw, lambda t, *a, **k: t)
+        yield
+
+
+def filled(name: str) -> nn.Module:
+    with undrawn():
         model = CASES[name](models)
     shapes = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
     model.load_state_dict({key: tg.tensor(value) for key, value in formula(shapes).items()}, assign=True)
@@ -356,6 +369,22 @@ def test_what_published_weights_ask_for() -> None:
     assert models.AlexNet_Weights.DEFAULT.meta["min_size"] == (63, 63)
 
 
+def test_images_are_prepared_as_for_the_published_accuracy() -> None:
+    prepare = models.ResNet50_Weights.IMAGENET1K_V2.transforms
+    assert prepare is not None and models.EfficientNet_B4_Weights.DEFAULT.transforms is not None
+    assert repr(prepare()) == (
+        "ImageClassification(\n    crop_size=[224]\n    resize_size=[232]\n    mean=[0.485, 0.456, 0.406]\n"
+        "    std=[0.229, 0.224, 0.225]\n    interpolation=InterpolationMode.BILINEAR\n)"
+    )
+    assert "crop_size=[380]\n    resize_size=[384]" in repr(models.EfficientNet_B4_Weights.DEFAULT.transforms())
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 9)).astype(np.uint8)
+    means, deviations = (np.array(v).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    expected = (pixels[:, 2:6, 2:6] / 255 - means) / deviations
+    for given in (tg.tensor(pixels), Image.fromarray(pixels.transpose(1, 2, 0))):
+        done = prepare(crop_size=4, resize_size=8)(given)
+        assert done.dtype is tg.float32 and np.abs(done.numpy() - expected).max() < 1e-5
+
+
 def test_a_file_of_the_old_names(tmp_path: Path) -> None:
     """Published DenseNets have "norm.1" where the modules are called "norm1"."""
     source = filled("densenet").float()
@@ -373,6 +402,25 @@ def test_a_file_of_the_old_names(tmp_path: Path) -> None:
         8, (2, 2), 16, models.DenseNet121_Weights, tmp_path / "old.safetensors", False, {"bn_size": 2, "num_classes": 5}
     )
     assert all(tg.equal(value, source.state_dict()[name]) for name, value in net.state_dict().items())
+
+
+def test_files_written_by_torch_give_torchs_scores(tmp_path: Path) -> None:
+    """ResNet-50 from a `.pth` and from a `.safetensors` that torch wrote, named by their paths."""
+    torch.manual_seed(0)
+    theirs = torch_resnet.ResNet(torch_resnet.Bottleneck, [3, 4, 6, 3])
+    x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    with torch.no_grad():
+        theirs(torch.tensor(np.concatenate([x, -x])))  # running statistics of their own
+        expected = theirs.eval()(torch.tensor(x)).numpy()
+    torch.save(theirs.state_dict(), tmp_path / "net.pth")
+    safetensors.torch.save_file(theirs.state_dict(), tmp_path / "net.safetensors")
+    with undrawn():
+        first = models.resnet50(weights=tmp_path / "net.pth").eval()
+        second = models.resnet50(weights=str(tmp_path / "net.safetensors"))
+    with tg.no_grad():
+        assert np.abs(first(tg.tensor(x)).numpy() - expected).max() <= 1e-4 * np.abs(expected).max()
+    for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        assert np.array_equal(a.numpy(), b.numpy()), name
 
 
 def test_published_inceptions_leave_out_their_heads(monkeypatch: pytest.MonkeyPatch) -> None:

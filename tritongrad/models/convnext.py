@@ -109,22 +109,22 @@ class ConvNeXt(nn.Module):
 
 
 class ConvNeXt_Tiny_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("convnext_tiny-983f1562.pth", 28_589_128, 82.52, min_size=32)
+    IMAGENET1K_V1 = published("convnext_tiny-983f1562.pth", 28_589_128, 82.52, min_size=32, resize=236)
     DEFAULT = IMAGENET1K_V1
 
 
 class ConvNeXt_Small_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("convnext_small-0c510722.pth", 50_223_688, 83.616, min_size=32)
+    IMAGENET1K_V1 = published("convnext_small-0c510722.pth", 50_223_688, 83.616, min_size=32, resize=230)
     DEFAULT = IMAGENET1K_V1
 
 
 class ConvNeXt_Base_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("convnext_base-6075fbad.pth", 88_591_464, 84.062, min_size=32)
+    IMAGENET1K_V1 = published("convnext_base-6075fbad.pth", 88_591_464, 84.062, min_size=32, resize=232)
     DEFAULT = IMAGENET1K_V1
 
 
 class ConvNeXt_Large_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("convnext_large-ea097f82.pth", 197_767_336, 84.414, min_size=32)
+    IMAGENET1K_V1 = published("convnext_large-ea097f82.pth", 197_767_336, 84.414, min_size=32, resize=232)
     DEFAULT = IMAGENET1K_V1
 
 

@@ -177,58 +177,80 @@ class EfficientNet(nn.Module):
 
 
 class EfficientNet_B0_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b0_rwightman-7f5810bc.pth", 5_288_548, 77.692)
+    IMAGENET1K_V1 = published("efficientnet_b0_rwightman-7f5810bc.pth", 5_288_548, 77.692, bicubic=True)
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B1_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b1_rwightman-bac287d4.pth", 7_794_184, 78.642)
-    IMAGENET1K_V2 = published("efficientnet_b1-c27df63c.pth", 7_794_184, 79.838)
+    IMAGENET1K_V1 = published("efficientnet_b1_rwightman-bac287d4.pth", 7_794_184, 78.642, crop=240, bicubic=True)
+    IMAGENET1K_V2 = published("efficientnet_b1-c27df63c.pth", 7_794_184, 79.838, crop=240, resize=255)
     DEFAULT = IMAGENET1K_V2
 
 
 class EfficientNet_B2_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b2_rwightman-c35c1473.pth", 9_109_994, 80.608)
+    IMAGENET1K_V1 = published(
+        "efficientnet_b2_rwightman-c35c1473.pth", 9_109_994, 80.608, crop=288, resize=288, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B3_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b3_rwightman-b3899882.pth", 12_233_232, 82.008)
+    IMAGENET1K_V1 = published(
+        "efficientnet_b3_rwightman-b3899882.pth", 12_233_232, 82.008, crop=300, resize=320, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B4_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b4_rwightman-23ab8bcd.pth", 19_341_616, 83.384)
+    IMAGENET1K_V1 = published(
+        "efficientnet_b4_rwightman-23ab8bcd.pth", 19_341_616, 83.384, crop=380, resize=384, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B5_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b5_lukemelas-1a07897c.pth", 30_389_784, 83.444)
+    IMAGENET1K_V1 = published(
+        "efficientnet_b5_lukemelas-1a07897c.pth", 30_389_784, 83.444, crop=456, resize=456, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B6_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b6_lukemelas-24a108a5.pth", 43_040_704, 84.008)
+    IMAGENET1K_V1 = published(
+        "efficientnet_b6_lukemelas-24a108a5.pth", 43_040_704, 84.008, crop=528, resize=528, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B7_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_b7_lukemelas-c5b4e57e.pth", 66_347_960, 84.122)
+    IMAGENET1K_V1 = published(
+        "efficientnet_b7_lukemelas-c5b4e57e.pth", 66_347_960, 84.122, crop=600, resize=600, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_V2_S_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_v2_s-dd5fe13b.pth", 21_458_488, 84.228, min_size=33)
+    IMAGENET1K_V1 = published("efficientnet_v2_s-dd5fe13b.pth", 21_458_488, 84.228, min_size=33, crop=384, resize=384)
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_V2_M_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_v2_m-dc08266a.pth", 54_139_356, 85.112, min_size=33)
+    IMAGENET1K_V1 = published("efficientnet_v2_m-dc08266a.pth", 54_139_356, 85.112, min_size=33, crop=480, resize=480)
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_V2_L_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("efficientnet_v2_l-59c71312.pth", 118_515_272, 85.808, min_size=33)
+    IMAGENET1K_V1 = published(
+        "efficientnet_v2_l-59c71312.pth",
+        118_515_272,
+        85.808,
+        min_size=33,
+        crop=480,
+        resize=480,
+        bicubic=True,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
     DEFAULT = IMAGENET1K_V1
 
 

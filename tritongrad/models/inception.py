@@ -205,7 +205,7 @@ class Inception3(nn.Module):
 
 
 class Inception_V3_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("inception_v3_google-0cc3c7bd.pth", 27_161_264, 77.294, min_size=75)
+    IMAGENET1K_V1 = published("inception_v3_google-0cc3c7bd.pth", 27_161_264, 77.294, min_size=75, crop=299, resize=342)
     DEFAULT = IMAGENET1K_V1
 
 

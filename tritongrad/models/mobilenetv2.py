@@ -82,7 +82,7 @@ class MobileNetV2(nn.Module):
 
 class MobileNet_V2_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("mobilenet_v2-b0353104.pth", 3_504_872, 71.878)
-    IMAGENET1K_V2 = published("mobilenet_v2-7ebf99e0.pth", 3_504_872, 72.154)
+    IMAGENET1K_V2 = published("mobilenet_v2-7ebf99e0.pth", 3_504_872, 72.154, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 

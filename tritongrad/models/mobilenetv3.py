@@ -176,7 +176,7 @@ def _mobilenet_v3(
 
 class MobileNet_V3_Large_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("mobilenet_v3_large-8738ca79.pth", 5_483_032, 74.042)
-    IMAGENET1K_V2 = published("mobilenet_v3_large-5c1a4163.pth", 5_483_032, 75.274)
+    IMAGENET1K_V2 = published("mobilenet_v3_large-5c1a4163.pth", 5_483_032, 75.274, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 

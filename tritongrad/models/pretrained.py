@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from tritongrad import nn
+from tritongrad.models.preprocessing import ImageClassification
 from tritongrad.models.weights import Weights, WeightsEnum, member, resolve
+from tritongrad.transforms import InterpolationMode
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -15,15 +18,33 @@ CLASSES = 1000
 """Of ImageNet-1K, which all published weights tell apart."""
 
 
-def published(file: str, num_params: int, accuracy: float, min_size: int = 1, **meta: Any) -> Weights:
+def published(
+    file: str,
+    num_params: int,
+    accuracy: float,
+    min_size: int = 1,
+    crop: int = 224,
+    resize: int = 256,
+    bicubic: bool = False,
+    **statistics: Sequence[float],
+) -> Weights:
     """One of torchvision's published files, whose name ends in the first digits of its sha256.
 
-    accuracy  the share of ImageNet's validation images whose class it names first, in percent, as published.
-    min_size  the side of the smallest image that the model takes.
+    accuracy    the share of ImageNet's validation images whose class it names first, in percent, as published.
+    min_size    the side of the smallest image that the model takes.
+    crop        the side of the images it was measured with, cut out of ones whose shorter side was `resize`.
+    statistics  `mean` and `std` by which they were normalised, where not those of ImageNet.
     """
-    facts = {"num_params": num_params, "min_size": (min_size, min_size), **meta}
-    metrics = {"ImageNet-1K": {"acc@1": accuracy}}
-    return Weights(f"https://download.pytorch.org/models/{file}", meta={**facts, "_metrics": metrics})
+    mode = InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
+    return Weights(
+        f"https://download.pytorch.org/models/{file}",
+        transforms=partial(ImageClassification, crop_size=crop, resize_size=resize, interpolation=mode, **statistics),
+        meta={
+            "num_params": num_params,
+            "min_size": (min_size, min_size),
+            "_metrics": {"ImageNet-1K": {"acc@1": accuracy}},
+        },
+    )
 
 
 def insist(options: dict[str, Any], **values: Any) -> None:

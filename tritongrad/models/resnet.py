@@ -179,48 +179,48 @@ class ResNet34_Weights(WeightsEnum):
 
 class ResNet50_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("resnet50-0676ba61.pth", 25_557_032, 76.13)
-    IMAGENET1K_V2 = published("resnet50-11ad3fa6.pth", 25_557_032, 80.858)
+    IMAGENET1K_V2 = published("resnet50-11ad3fa6.pth", 25_557_032, 80.858, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 
 class ResNet101_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("resnet101-63fe2227.pth", 44_549_160, 77.374)
-    IMAGENET1K_V2 = published("resnet101-cd907fc2.pth", 44_549_160, 81.886)
+    IMAGENET1K_V2 = published("resnet101-cd907fc2.pth", 44_549_160, 81.886, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 
 class ResNet152_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("resnet152-394f9c45.pth", 60_192_808, 78.312)
-    IMAGENET1K_V2 = published("resnet152-f82ba261.pth", 60_192_808, 82.284)
+    IMAGENET1K_V2 = published("resnet152-f82ba261.pth", 60_192_808, 82.284, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 
 class ResNeXt50_32X4D_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("resnext50_32x4d-7cdf4587.pth", 25_028_904, 77.618)
-    IMAGENET1K_V2 = published("resnext50_32x4d-1a0047aa.pth", 25_028_904, 81.198)
+    IMAGENET1K_V2 = published("resnext50_32x4d-1a0047aa.pth", 25_028_904, 81.198, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 
 class ResNeXt101_32X8D_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("resnext101_32x8d-8ba56ff5.pth", 88_791_336, 79.312)
-    IMAGENET1K_V2 = published("resnext101_32x8d-110c445d.pth", 88_791_336, 82.834)
+    IMAGENET1K_V2 = published("resnext101_32x8d-110c445d.pth", 88_791_336, 82.834, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 
 class ResNeXt101_64X4D_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("resnext101_64x4d-173b62eb.pth", 83_455_272, 83.246)
+    IMAGENET1K_V1 = published("resnext101_64x4d-173b62eb.pth", 83_455_272, 83.246, resize=232)
     DEFAULT = IMAGENET1K_V1
 
 
 class Wide_ResNet50_2_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("wide_resnet50_2-95faca4d.pth", 68_883_240, 78.468)
-    IMAGENET1K_V2 = published("wide_resnet50_2-9ba9bcbe.pth", 68_883_240, 81.602)
+    IMAGENET1K_V2 = published("wide_resnet50_2-9ba9bcbe.pth", 68_883_240, 81.602, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 
 class Wide_ResNet101_2_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("wide_resnet101_2-32ee1156.pth", 126_886_696, 78.848)
-    IMAGENET1K_V2 = published("wide_resnet101_2-d733dc28.pth", 126_886_696, 82.51)
+    IMAGENET1K_V2 = published("wide_resnet101_2-d733dc28.pth", 126_886_696, 82.51, resize=232)
     DEFAULT = IMAGENET1K_V2
 
 

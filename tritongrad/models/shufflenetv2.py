@@ -103,12 +103,12 @@ class ShuffleNet_V2_X1_0_Weights(WeightsEnum):
 
 
 class ShuffleNet_V2_X1_5_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("shufflenetv2_x1_5-3c479a10.pth", 3_503_624, 72.996)
+    IMAGENET1K_V1 = published("shufflenetv2_x1_5-3c479a10.pth", 3_503_624, 72.996, resize=232)
     DEFAULT = IMAGENET1K_V1
 
 
 class ShuffleNet_V2_X2_0_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("shufflenetv2_x2_0-8be3c8ee.pth", 7_393_996, 76.23)
+    IMAGENET1K_V1 = published("shufflenetv2_x2_0-8be3c8ee.pth", 7_393_996, 76.23, resize=232)
     DEFAULT = IMAGENET1K_V1
 
 

@@ -80,7 +80,14 @@ class VGG13_BN_Weights(WeightsEnum):
 
 class VGG16_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("vgg16-397923af.pth", 138_357_544, 71.592, min_size=32)
-    IMAGENET1K_FEATURES = published("vgg16_features-amdegroot-88682ab5.pth", 138_357_544, math.nan, min_size=32)
+    IMAGENET1K_FEATURES = published(
+        "vgg16_features-amdegroot-88682ab5.pth",
+        138_357_544,
+        math.nan,
+        min_size=32,
+        mean=(0.48235, 0.45882, 0.40784),
+        std=(1 / 255,) * 3,
+    )
     DEFAULT = IMAGENET1K_V1
 
 

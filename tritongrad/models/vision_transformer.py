@@ -169,8 +169,12 @@ class VisionTransformer(nn.Module):
 
 class ViT_B_16_Weights(WeightsEnum):
     IMAGENET1K_V1 = published("vit_b_16-c867db91.pth", 86_567_656, 81.072, min_size=224)
-    IMAGENET1K_SWAG_E2E_V1 = published("vit_b_16_swag-9ac1b537.pth", 86_859_496, 85.304, min_size=384)
-    IMAGENET1K_SWAG_LINEAR_V1 = published("vit_b_16_lc_swag-4e70ced5.pth", 86_567_656, 81.886, min_size=224)
+    IMAGENET1K_SWAG_E2E_V1 = published(
+        "vit_b_16_swag-9ac1b537.pth", 86_859_496, 85.304, min_size=384, crop=384, resize=384, bicubic=True
+    )
+    IMAGENET1K_SWAG_LINEAR_V1 = published(
+        "vit_b_16_lc_swag-4e70ced5.pth", 86_567_656, 81.886, min_size=224, resize=224, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
@@ -180,9 +184,13 @@ class ViT_B_32_Weights(WeightsEnum):
 
 
 class ViT_L_16_Weights(WeightsEnum):
-    IMAGENET1K_V1 = published("vit_l_16-852ce7e3.pth", 304_326_632, 79.662, min_size=224)
-    IMAGENET1K_SWAG_E2E_V1 = published("vit_l_16_swag-4f3808c9.pth", 305_174_504, 88.064, min_size=512)
-    IMAGENET1K_SWAG_LINEAR_V1 = published("vit_l_16_lc_swag-4d563306.pth", 304_326_632, 85.146, min_size=224)
+    IMAGENET1K_V1 = published("vit_l_16-852ce7e3.pth", 304_326_632, 79.662, min_size=224, resize=242)
+    IMAGENET1K_SWAG_E2E_V1 = published(
+        "vit_l_16_swag-4f3808c9.pth", 305_174_504, 88.064, min_size=512, crop=512, resize=512, bicubic=True
+    )
+    IMAGENET1K_SWAG_LINEAR_V1 = published(
+        "vit_l_16_lc_swag-4d563306.pth", 304_326_632, 85.146, min_size=224, resize=224, bicubic=True
+    )
     DEFAULT = IMAGENET1K_V1
 
 
@@ -192,8 +200,12 @@ class ViT_L_32_Weights(WeightsEnum):
 
 
 class ViT_H_14_Weights(WeightsEnum):
-    IMAGENET1K_SWAG_E2E_V1 = published("vit_h_14_swag-80465313.pth", 633_470_440, 88.552, min_size=518)
-    IMAGENET1K_SWAG_LINEAR_V1 = published("vit_h_14_lc_swag-c1eb923e.pth", 632_045_800, 85.708, min_size=224)
+    IMAGENET1K_SWAG_E2E_V1 = published(
+        "vit_h_14_swag-80465313.pth", 633_470_440, 88.552, min_size=518, crop=518, resize=518, bicubic=True
+    )
+    IMAGENET1K_SWAG_LINEAR_V1 = published(
+        "vit_h_14_lc_swag-c1eb923e.pth", 632_045_800, 85.708, min_size=224, resize=224, bicubic=True
+    )
     DEFAULT = IMAGENET1K_SWAG_E2E_V1
 
 
