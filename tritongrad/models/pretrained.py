@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ def published(
     crop: int = 224,
     resize: int = 256,
     bicubic: bool = False,
-    **statistics: Sequence[float],
+    **statistics: Any,
 ) -> Weights:
     """One of torchvision's published files, whose name ends in the first digits of its sha256.
 
