@@ -34,7 +34,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.rollback"},
     {"tritongrad.plan", "tritongrad.roofline"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils", "tritongrad.hub"},
-    {"tritongrad.transforms"},
+    {"tritongrad.transforms", "tritongrad.func"},
     {"tritongrad.amp"},
     {"tritongrad.models", "tritongrad.cuda", "tritongrad.compilation", "tritongrad.backends"},
     {"tritongrad.accelerator"},

@@ -6,6 +6,7 @@ from tritongrad import (
     autograd as autograd,
     backends as backends,
     cuda as cuda,
+    func as func,
     hub as hub,
     linalg as linalg,
     nn as nn,
@@ -188,6 +189,7 @@ from tritongrad.ops.gather import (
     take as take,
     take_along_dim as take_along_dim,
 )
+from tritongrad.ops.householder import geqrf as geqrf, orgqr as orgqr
 from tritongrad.ops.indexing import (
     index_put as index_put,
     index_put_ as index_put_,

@@ -20,6 +20,7 @@ from tritongrad.ops.equations import (
     solve_triangular as solve_triangular,
 )
 from tritongrad.ops.host_matrices import LinAlgError as LinAlgError
+from tritongrad.ops.householder import householder_product as householder_product
 from tritongrad.ops.linalg import cross as _cross, matmul as matmul, multi_dot as multi_dot, vecdot as vecdot
 from tritongrad.ops.matrix_functions import (
     cholesky_ex as cholesky_ex,

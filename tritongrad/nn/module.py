@@ -63,6 +63,8 @@ class Module(Hooked, Stateful):
             return
         if isinstance(value, Parameter):
             self._forget(name, but=self._parameters)
+            if isinstance(getattr(type(self), name, None), property):
+                raise KeyError(f"attribute {name!r} already exists")
             self._parameters[name] = value
         elif isinstance(value, Module):
             self._forget(name, but=self._modules)

@@ -9,7 +9,7 @@ from tritongrad.ops.norms import vector_norm
 from tritongrad.tensor import Tensor
 
 
-def _lengths(v: Tensor, dim: int) -> Tensor:
+def lengths(v: Tensor, dim: int) -> Tensor:
     """The 2-norm of each slice at `dim`, axes kept; of all of v if dim is -1."""
     if dim == -1:
         return vector_norm(v, 2)
@@ -25,7 +25,7 @@ class WeightNorm:
 
     def compute_weight(self, module: Module) -> Tensor:
         length, direction = getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v")
-        return direction * (length / _lengths(direction, self.dim))
+        return direction * (length / lengths(direction, self.dim))
 
     @staticmethod
     def apply(module: Module, name: str, dim: int | None) -> WeightNorm:
@@ -37,7 +37,7 @@ class WeightNorm:
         if not -1 <= hook.dim < weight.ndim:
             raise IndexError(f"weight_norm: dim {dim} is out of range for a weight of shape {list(weight.shape)}")
         del module._parameters[name]
-        module.register_parameter(f"{name}_g", Parameter(_lengths(weight.detach(), hook.dim)))
+        module.register_parameter(f"{name}_g", Parameter(lengths(weight.detach(), hook.dim)))
         module.register_parameter(f"{name}_v", Parameter(weight.detach()))
         setattr(module, name, hook.compute_weight(module))
         module.register_forward_pre_hook(hook)
