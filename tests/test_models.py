@@ -7,6 +7,7 @@ and shapes of its state, and results of small models on the weights and images o
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 import re
 import warnings
@@ -187,6 +188,14 @@ def undrawn() -> Iterator[None]:
         for draw in ("uniform_", "normal_", "trunc_normal_"):
             patch.setattr(nn.init, draw, lambda t, *a, **k: t)
         yield
+
+
+def test_there_is_one_of_each_under_torchvisions_paths() -> None:
+    """Else weights of `torchvision.models.resnet` would be no weights for the builders of `torchvision.models`."""
+    vision = {name: importlib.import_module(f"tritongrad.vision.{name}") for name in ("models.resnet", "models", "ops")}
+    assert vision["models"] is models and vision["models.resnet"] is models.resnet
+    assert importlib.import_module("tritongrad.vision.models.vgg").VGG is models.VGG
+    assert vision["ops"].StochasticDepth is blocks.StochasticDepth
 
 
 def filled(name: str) -> nn.Module:

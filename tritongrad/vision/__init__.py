@@ -1,4 +1,4 @@
-"""The names of torchvision: `transforms`, `datasets`, `models` and `utils`.
+"""The names of torchvision: `transforms`, `datasets`, `models`, `ops` and `utils`.
 
 Scripts that say `from torchvision import transforms` say `from tritongrad.vision import transforms` here.
 """
@@ -6,12 +6,9 @@ Scripts that say `from torchvision import transforms` say `from tritongrad.visio
 import sys
 
 from tritongrad import models as models, transforms as transforms
-from tritongrad.vision import datasets as datasets, utils as utils
+from tritongrad.vision import datasets as datasets, ops as ops, utils as utils
 
-# Importable under their torchvision paths, while there is one of each.
-for _name, _module in (
-    ("models", models),
-    ("transforms", transforms),
-    ("transforms.functional", transforms.functional),
-):
-    sys.modules[f"{__name__}.{_name}"] = _module
+# Importable under their torchvision paths, with all below them, while there is one of each.
+for _name, _module in list(sys.modules.items()):
+    if _name.startswith(("tritongrad.models", "tritongrad.transforms")):
+        sys.modules[_name.replace("tritongrad", __name__, 1)] = _module
