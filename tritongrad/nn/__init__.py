@@ -78,6 +78,21 @@ from tritongrad.nn.layernorm import (
     LocalResponseNorm as LocalResponseNorm,
     RMSNorm as RMSNorm,
 )
+from tritongrad.nn.lazy import (
+    LazyBatchNorm1d as LazyBatchNorm1d,
+    LazyBatchNorm2d as LazyBatchNorm2d,
+    LazyBatchNorm3d as LazyBatchNorm3d,
+    LazyConv1d as LazyConv1d,
+    LazyConv2d as LazyConv2d,
+    LazyConv3d as LazyConv3d,
+    LazyConvTranspose1d as LazyConvTranspose1d,
+    LazyConvTranspose2d as LazyConvTranspose2d,
+    LazyConvTranspose3d as LazyConvTranspose3d,
+    LazyInstanceNorm1d as LazyInstanceNorm1d,
+    LazyInstanceNorm2d as LazyInstanceNorm2d,
+    LazyInstanceNorm3d as LazyInstanceNorm3d,
+    LazyLinear as LazyLinear,
+)
 from tritongrad.nn.linear import Bilinear as Bilinear, Identity as Identity, Linear as Linear
 from tritongrad.nn.loss import (
     BCELoss as BCELoss,
@@ -103,7 +118,7 @@ from tritongrad.nn.loss import (
     TripletMarginLoss as TripletMarginLoss,
     TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss,
 )
-from tritongrad.nn.module import Module as Module, Parameter as Parameter
+from tritongrad.nn.module import Buffer as Buffer, Module as Module, Parameter as Parameter
 from tritongrad.nn.multihead import MultiheadAttention as MultiheadAttention
 from tritongrad.nn.padding import (
     CircularPad1d as CircularPad1d,
@@ -123,6 +138,10 @@ from tritongrad.nn.padding import (
     ZeroPad3d as ZeroPad3d,
 )
 from tritongrad.nn.parallel import DataParallel as DataParallel
+from tritongrad.nn.parameter import (
+    UninitializedBuffer as UninitializedBuffer,
+    UninitializedParameter as UninitializedParameter,
+)
 from tritongrad.nn.pooling import (
     AdaptiveAvgPool1d as AdaptiveAvgPool1d,
     AdaptiveAvgPool2d as AdaptiveAvgPool2d,

@@ -59,9 +59,9 @@ class _ConvNd(Module):
         self.transposed, self.output_padding = transposed, output_padding
         self.groups, self.padding_mode = groups, padding_mode
         self._reversed_padding_repeated_twice = _borders(padding, kernel_size, dilation)
-        across = (in_channels, out_channels // groups) if transposed else (out_channels, in_channels // groups)
-        stored = uninitialised((across[0], *kernel_size, across[1]), device=device, dtype=dtype)
-        self.weight = Parameter(movedim(stored, -1, 1))
+        self.weight = Parameter(
+            weight_memory(in_channels, out_channels, kernel_size, groups, transposed, device, dtype)
+        )
         self.register_parameter(
             "bias", Parameter(uninitialised(out_channels, device=device, dtype=dtype)) if bias else None
         )
@@ -93,6 +93,20 @@ class _ConvNd(Module):
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
         return function(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+
+def weight_memory(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: tuple[int, ...],
+    groups: int,
+    transposed: bool,
+    device: Any,
+    dtype: dtype | None,
+) -> Tensor:
+    """A weight without values, channels-last."""
+    across = (in_channels, out_channels // groups) if transposed else (out_channels, in_channels // groups)
+    return movedim(uninitialised((across[0], *kernel_size, across[1]), device=device, dtype=dtype), -1, 1)
 
 
 def _borders(padding: str | tuple[int, ...], window: Sequence[int], dilation: Sequence[int]) -> list[int]:

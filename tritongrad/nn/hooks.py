@@ -33,6 +33,13 @@ class RemovableHandle:
             if table is not None:
                 table.pop(self.id, None)
 
+    def __getstate__(self) -> tuple[int, list[Any]]:
+        return self.id, [reference() for reference in self._tables]
+
+    def __setstate__(self, state: tuple[int, list[Any]]) -> None:
+        self.id, tables = state
+        self._tables = [weakref.ref(OrderedDict() if table is None else table) for table in tables]
+
     def __enter__(self) -> RemovableHandle:
         return self
 

@@ -10,7 +10,8 @@ from tritongrad.autograd import no_grad
 from tritongrad.nn import hooks, state
 from tritongrad.nn.hooks import Hooked
 from tritongrad.nn.state import Stateful
-from tritongrad.ops.filled import empty_like
+from tritongrad.nn.uninitialized import is_lazy
+from tritongrad.ops.filled import empty_like, uninitialised
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
 
@@ -18,12 +19,31 @@ from tritongrad_kernels import dtypes
 class Parameter(Tensor):
     """A tensor that a module trains. Assigning one to a module's attribute registers it."""
 
-    def __init__(self, data: Tensor, requires_grad: bool = True) -> None:
-        super().__init__(data.array)
+    def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
+        super().__init__((uninitialised(0) if data is None else data).array)
         self.requires_grad = requires_grad
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+
+class _BufferKind(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.__dict__.get("_is_buffer", False)
+
+
+class Buffer(metaclass=_BufferKind):
+    """A tensor that becomes a buffer of the module to whose attribute it is assigned; not saved unless `persistent`.
+
+    What is made is an ordinary tensor, with a mark.
+    """
+
+    persistent: bool
+
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
+        made = uninitialised(0) if data is None else data.detach().requires_grad_(data.requires_grad)
+        made.__dict__.update(persistent=persistent, _is_buffer=True)
+        return made
 
 
 class Module(Hooked, Stateful):
@@ -69,6 +89,9 @@ class Module(Hooked, Stateful):
         elif isinstance(value, Module):
             self._forget(name, but=self._modules)
             self._modules[name] = value
+        elif isinstance(value, Buffer) and name not in self._parameters:
+            self._forget(name, but=self._buffers)
+            self.register_buffer(name, value, value.persistent)  # type: ignore[arg-type]
         elif name in self._parameters:
             if value is not None:
                 raise TypeError(
@@ -277,10 +300,12 @@ class Module(Hooked, Stateful):
             for module in self.modules() if recurse else (self,):
                 for p in module._parameters.values():
                     if p is not None:
-                        p.array = fn(p.detach()).array
+                        p.data = fn(p.data)
                         p.grad = None if p.grad is None else fn(p.grad.detach())
                 for name, b in module._buffers.items():
-                    if b is not None:
+                    if is_lazy(b):
+                        b.data = fn(b.data)
+                    elif b is not None:
                         module._buffers[name] = fn(b)
         return self
 

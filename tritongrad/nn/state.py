@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tritongrad.autograd import no_grad
 from tritongrad.nn.hooks import Hooks, RemovableHandle
+from tritongrad.nn.uninitialized import is_lazy
 from tritongrad.tensor import Tensor
 
 TABLES = (
@@ -238,7 +239,7 @@ def _misfit(key: str, value: Any, target: Tensor) -> str | None:
             f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
             f"but received {type(value)}"
         )
-    if value.shape != target.shape:
+    if not is_lazy(target) and value.shape != target.shape:
         return (
             f"size mismatch for {key}: copying a param with shape {list(value.shape)} from checkpoint, "
             f"the shape in current model is {list(target.shape)}."
@@ -248,6 +249,10 @@ def _misfit(key: str, value: Any, target: Tensor) -> str | None:
 
 def _taking(target: Tensor, value: Tensor, assign: bool) -> Callable[[], object]:
     def take() -> None:
+        if is_lazy(value):
+            return
+        if is_lazy(target):
+            target.materialize(value.shape)  # type: ignore[attr-defined]
         if assign:
             target.array = value.array
         else:

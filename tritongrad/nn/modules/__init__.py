@@ -20,6 +20,7 @@ from tritongrad.nn import (
     fold,
     instancenorm,
     layernorm,
+    lazy,
     linear,
     loss,
     module,
@@ -35,16 +36,17 @@ from tritongrad.nn.modules import utils as utils
 
 _FILES = {
     "activation": (activation, multihead),
-    "batchnorm": (batchnorm,),
+    "batchnorm": (batchnorm, lazy),
     "channelshuffle": (shuffling,),
     "container": (container,),
-    "conv": (conv, conv_transpose),
+    "conv": (conv, conv_transpose, lazy),
     "distance": (loss,),
     "dropout": (dropout,),
     "flatten": (flatten,),
     "fold": (fold,),
-    "instancenorm": (instancenorm,),
-    "linear": (linear,),
+    "instancenorm": (instancenorm, lazy),
+    "lazy": (lazy,),
+    "linear": (linear, lazy),
     "loss": (loss,),
     "module": (module,),
     "normalization": (layernorm,),
@@ -61,8 +63,8 @@ for _name, _sources in _FILES.items():
     _file = ModuleType(f"{__name__}.{_name}", _sources[0].__doc__)
     for _source in _sources:
         for _class, _value in vars(_source).items():
-            if isinstance(_value, type) and issubclass(_value, module.Module):
+            if isinstance(_value, type) and issubclass(_value, module.Module | lazy.LazyModuleMixin):
                 setattr(_file, _class, _value)
-                if not _class.startswith("_"):
+                if not _class.startswith("_") and issubclass(_value, module.Module):
                     globals()[_class] = _value
     globals()[_name] = sys.modules[_file.__name__] = _file
