@@ -33,7 +33,7 @@ def image(size: int = SIZE) -> np.ndarray:
 
 
 def _regnet(models: Any) -> Any:
-    blocks = models.regnet.BlockParams([1, 2], [16, 24], [8, 8], [1.0, 1.0], [2, 2], se_ratio=0.25)
+    blocks = models.regnet.BlockParams([1, 1], [16, 24], [8, 8], [1.0, 1.0], [2, 2], se_ratio=0.25)
     return models.regnet.RegNet(blocks, num_classes=5, stem_width=8)
 
 
@@ -42,7 +42,7 @@ def _efficientnet(models: Any) -> Any:
     stages = [
         m.FusedMBConvConfig(1, 3, 1, 8, 8, 1),
         m.FusedMBConvConfig(4, 3, 2, 8, 16, 1),
-        m.MBConvConfig(1, 3, 1, 16, 16, 1, depth_mult=1.5),
+        m.MBConvConfig(1, 3, 1, 16, 16, 1),
         m.MBConvConfig(6, 5, 2, 16, 24, 1),
     ]
     return m.EfficientNet(stages, 0.0, stochastic_depth_prob=0.0, num_classes=5, last_channel=32)
@@ -71,7 +71,7 @@ def _vit(models: Any) -> Any:
 CASES: dict[str, Callable[[Any], Any]] = {
     "resnext": lambda m: m.resnet.Bottleneck(3, 4, 2, m.resnet.conv1x1(3, 16, 2), groups=2, dilation=2),
     "vgg": _vgg,
-    "densenet": lambda m: m.densenet.DenseNet(8, (2, 2), 16, 2, num_classes=5),
+    "densenet": lambda m: m.densenet.DenseNet(8, (1, 2), 16, 2, num_classes=5),
     "squeezenet": lambda m: m.squeezenet.SqueezeNet("1_1", 5, dropout=0.0),
     "mobilenet_v2": lambda m: m.mobilenetv2.MobileNetV2(
         5, 0.25, [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 1, 2]], dropout=0.0
@@ -84,7 +84,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
         ],
         32, 5, dropout=0.0,
     ),
-    "shufflenet": lambda m: m.shufflenetv2.ShuffleNetV2([1, 2, 1], [8, 16, 24, 32, 40], 5),
+    "shufflenet": lambda m: m.shufflenetv2.ShuffleNetV2([1, 2, 1], [8, 16, 16, 16, 24], 5),
     "efficientnet": _efficientnet,
     "inception": _inception,
     "googlenet": lambda m: m.GoogLeNet(5, True, True, False, None, 0.0, 0.0),
