@@ -27,6 +27,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
         "tritongrad.linalg",
         "tritongrad.random",
         "tritongrad.dropout",
+        "tritongrad.native",
         "tritongrad.special",
         "tritongrad.io",
         "tritongrad.tensor_file",

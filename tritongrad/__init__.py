@@ -31,6 +31,20 @@ from tritongrad.backends.fp32 import (
 )
 from tritongrad.compilation import compile as compile
 from tritongrad.io import load as load, save as save
+from tritongrad.native import (
+    alpha_dropout as alpha_dropout,
+    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
+    conv_tbc as conv_tbc,
+    cosine_embedding_loss as cosine_embedding_loss,
+    dropout as dropout,
+    embedding as embedding,
+    feature_alpha_dropout as feature_alpha_dropout,
+    hinge_embedding_loss as hinge_embedding_loss,
+    kl_div as kl_div,
+    margin_ranking_loss as margin_ranking_loss,
+    poisson_nll_loss as poisson_nll_loss,
+    triplet_margin_loss as triplet_margin_loss,
+)
 from tritongrad.ops import return_types as return_types
 from tritongrad.ops.activation import (
     celu as celu,
@@ -162,6 +176,7 @@ from tritongrad.ops.describe import (
     is_tensor as is_tensor,
     numel as numel,
 )
+from tritongrad.ops.distance import cdist as cdist, pdist as pdist
 from tritongrad.ops.einsum import (
     einsum as einsum,
 )
@@ -285,6 +300,7 @@ from tritongrad.ops.linalg import (
     addmv as addmv,
     addr as addr,
     baddbmm as baddbmm,
+    bilinear as bilinear,
     bmm as bmm,
     chain_matmul as chain_matmul,
     cross as cross,
@@ -398,9 +414,11 @@ from tritongrad.ops.scattered_views import (
 )
 from tritongrad.ops.shuffling import (
     channel_shuffle as channel_shuffle,
+    channel_shuffle as native_channel_shuffle,
     pixel_shuffle as pixel_shuffle,
     pixel_unshuffle as pixel_unshuffle,
 )
+from tritongrad.ops.similarity import cosine_similarity as cosine_similarity, pairwise_distance as pairwise_distance
 from tritongrad.ops.slicing import (
     as_strided as as_strided,
     chunk as chunk,

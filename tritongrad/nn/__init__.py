@@ -3,6 +3,7 @@
 from tritongrad.nn import (
     attention as attention,
     functional as functional,
+    grad as grad,
     init as init,
     parallel as parallel,
     utils as utils,
@@ -37,6 +38,7 @@ from tritongrad.nn.activation import (
     Tanhshrink as Tanhshrink,
     Threshold as Threshold,
 )
+from tritongrad.nn.adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from tritongrad.nn.batchnorm import (
     BatchNorm1d as BatchNorm1d,
     BatchNorm2d as BatchNorm2d,
@@ -44,6 +46,7 @@ from tritongrad.nn.batchnorm import (
     SyncBatchNorm as SyncBatchNorm,
 )
 from tritongrad.nn.container import (
+    Container as Container,
     ModuleDict as ModuleDict,
     ModuleList as ModuleList,
     ParameterDict as ParameterDict,
@@ -73,6 +76,7 @@ from tritongrad.nn.instancenorm import (
     InstanceNorm3d as InstanceNorm3d,
 )
 from tritongrad.nn.layernorm import (
+    CrossMapLRN2d as CrossMapLRN2d,
     GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
     LocalResponseNorm as LocalResponseNorm,
@@ -108,9 +112,11 @@ from tritongrad.nn.loss import (
     L1Loss as L1Loss,
     MarginRankingLoss as MarginRankingLoss,
     MSELoss as MSELoss,
+    MultiLabelMarginLoss as MultiLabelMarginLoss,
     MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss,
     MultiMarginLoss as MultiMarginLoss,
     NLLLoss as NLLLoss,
+    NLLLoss2d as NLLLoss2d,
     PairwiseDistance as PairwiseDistance,
     PoissonNLLLoss as PoissonNLLLoss,
     SmoothL1Loss as SmoothL1Loss,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from tritongrad.nn import functional as F
@@ -301,7 +300,7 @@ class Softmax(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmax(input, _axis("softmax", self.dim, input))
+        return F.softmax(input, self.dim, _stacklevel=5)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -311,14 +310,14 @@ class LogSoftmax(Softmax):
     """The logarithm of softmax along `dim`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.log_softmax(input, _axis("log_softmax", self.dim, input))
+        return F.log_softmax(input, self.dim, _stacklevel=5)
 
 
 class Softmin(Softmax):
     """softmax(-x) along `dim`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmin(input, _axis("softmin", self.dim, input))
+        return F.softmin(input, self.dim, _stacklevel=5)
 
 
 class Softmax2d(Module):
@@ -328,13 +327,3 @@ class Softmax2d(Module):
         if input.ndim not in (3, 4):
             raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {input.ndim}D instead")
         return F.softmax(input, -3)
-
-
-def _axis(name: str, dim: int | None, x: Tensor) -> int:
-    if dim is not None:
-        return dim
-    message = (
-        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
-    )
-    warnings.warn(message, stacklevel=4)
-    return 0 if x.ndim in (0, 1, 3) else 1

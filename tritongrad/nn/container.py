@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -71,6 +72,17 @@ class _Listed(Module):
         taken = self[index]  # type: ignore[index]
         del self[index]
         return taken
+
+
+class Container(Module):
+    """Modules under the names of keyword arguments; to be subclassed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        if type(self) is Container:
+            warnings.warn("`nn.Container` is deprecated: `nn.Module` does all it did.", FutureWarning, stacklevel=2)
+        super().__init__()
+        for name, module in kwargs.items():
+            self.add_module(name, module)
 
 
 class Sequential(_Listed):

@@ -1,5 +1,6 @@
 """The operations under the names torch.nn.functional gives them."""
 
+import warnings
 from typing import Any
 
 from tritongrad import random
@@ -11,6 +12,7 @@ from tritongrad.dropout import (
     dropout3d as dropout3d,
     feature_alpha_dropout as feature_alpha_dropout,
 )
+from tritongrad.native import conv_tbc as conv_tbc
 from tritongrad.nn.attention import (
     multi_head_attention_forward as multi_head_attention_forward,
     scaled_dot_product_attention as scaled_dot_product_attention,
@@ -57,6 +59,7 @@ from tritongrad.ops.binary import (
     hinge_embedding_loss as hinge_embedding_loss,
     kl_div as kl_div,
     multi_margin_loss as multi_margin_loss,
+    multilabel_margin_loss as multilabel_margin_loss,
     multilabel_soft_margin_loss as multilabel_soft_margin_loss,
     soft_margin_loss as soft_margin_loss,
 )
@@ -66,6 +69,7 @@ from tritongrad.ops.conv_transpose import (
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
 )
+from tritongrad.ops.distance import pdist as pdist
 from tritongrad.ops.embedding import embedding as embedding, one_hot as one_hot
 from tritongrad.ops.embedding_bag import embedding_bag as embedding_bag
 from tritongrad.ops.filled import empty_like
@@ -133,7 +137,7 @@ from tritongrad.ops.similarity import (
     triplet_margin_loss as triplet_margin_loss,
     triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
 )
-from tritongrad.ops.softmax import log_softmax as log_softmax, softmax as softmax
+from tritongrad.ops.softmax import log_softmax as _log_softmax, softmax as _softmax
 from tritongrad.ops.transcendental import sigmoid as sigmoid, tanh as tanh
 from tritongrad.ops.unpool import (
     max_unpool1d as max_unpool1d,
@@ -144,15 +148,42 @@ from tritongrad.random import rrelu as rrelu, rrelu_ as rrelu_
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import dtypes
 
+native_channel_shuffle = channel_shuffle
+
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), written over it if `inplace`."""
     return relu_(input) if inplace else _relu(input)
 
 
-def softmin(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
+def _axis(name: str, dim: int | None, x: Tensor, stacklevel: int) -> int:
+    if dim is not None:
+        return dim
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if x.ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
+    """exp(input) over its sum along `dim`.
+
+    Without a `dim`, axis 0 of tensors of 0, 1 or 3 dimensions and axis 1 of others, with a warning, as in torch.
+    """
+    return _softmax(input, _axis("softmax", dim, input, _stacklevel), dtype=dtype)
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None
+) -> Tensor:
+    """The logarithm of `softmax`, accurate where that underflows."""
+    return _log_softmax(input, _axis("log_softmax", dim, input, _stacklevel), dtype=dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtypes.dtype | None = None) -> Tensor:
     """softmax(-input)."""
-    return softmax(-input, dim, dtype=dtype)
+    return _softmax(-input, _axis("softmin", dim, input, _stacklevel), dtype=dtype)
 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:

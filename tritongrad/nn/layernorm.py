@@ -138,3 +138,19 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(LocalResponseNorm):
+    """`LocalResponseNorm` of images [N, C, H, W] by its name of old; of an even `size`, over one channel less.
+
+    Its sums are those of the window; torch's keep channel 0 in them for ever once it has left the window.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__(size, alpha, beta, k)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
+        width = 2 * ((self.size + 1) // 2) - 1
+        return F.local_response_norm(input, width, self.alpha * width / self.size, self.beta, self.k)

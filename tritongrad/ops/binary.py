@@ -8,12 +8,15 @@ from tritongrad.autograd import no_grad
 from tritongrad.ops.activation import logsigmoid
 from tritongrad.ops.comparison import clamp, eq, where
 from tritongrad.ops.gather import gather
+from tritongrad.ops.linalg import described
 from tritongrad.ops.reduce import mean, sum
 from tritongrad.ops.reduction import chosen, reduced
+from tritongrad.ops.scan import cumprod
 from tritongrad.ops.transcendental import exp, log, log1p, xlogy
 from tritongrad.ops.views import unsqueeze
 from tritongrad.precision import raised, refused
 from tritongrad.tensor import Tensor, record
+from tritongrad_kernels import dtypes
 
 
 def _require_same(name: str, input: Tensor, target: Tensor) -> None:
@@ -140,6 +143,35 @@ def multi_margin_loss(
     others = gather(input * 0 + 1, -1, right).detach() * 0  # the target's own entry counts for nothing
     loss = sum(lack.scatter(-1, right, others), -1) / input.shape[-1]
     return reduced(loss, chosen(reduction, size_average, reduce), "multi_margin_loss")
+
+
+@raised
+def multilabel_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """sum over classes y of a row, and others c, of max(0, 1 - input[y] + input[c]) / C, for scores [N, C] or [C].
+
+    `target`, int64 of the same shape, has a row's classes first, and -1 after them.
+    """
+    if input.ndim not in (1, 2) or not input.shape[-1]:
+        raise RuntimeError(f"multilabel_margin_loss: expected scores [N, C] or [C], got {described(input)}")
+    if target.shape != input.shape:
+        raise RuntimeError(f"multilabel_margin_loss: inconsistent target size, got {described(input, target)}")
+    if target.dtype is not dtypes.int64:
+        raise RuntimeError(f"multilabel_margin_loss: expected int64 targets, got {described(input, target)}")
+    classes = input.shape[-1]
+    named = cumprod((target >= 0).to(dtypes.int64), -1) > 0  # nothing counts after the first -1
+    beyond = where(named, target, classes)
+    marks = input.new_zeros(*input.shape[:-1], classes + 1, dtype=dtypes.int64)
+    other = marks.scatter(-1, beyond, 1)[..., :classes] == 0
+    lack = clamp(1 - unsqueeze(gather(input, -1, where(named, target, 0)), -1) + unsqueeze(input, -2), min=0.0)
+    counted = unsqueeze(named, -1) & unsqueeze(other, -2)
+    loss = sum(where(counted, lack, 0.0), (-2, -1)) / classes
+    return reduced(loss, chosen(reduction, size_average, reduce), "multilabel_margin_loss")
 
 
 @raised

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from tritongrad.nn import (
     activation,
+    adaptive,
     batchnorm,
     container,
     conv,
@@ -36,6 +37,7 @@ from tritongrad.nn.modules import utils as utils
 
 _FILES = {
     "activation": (activation, multihead),
+    "adaptive": (adaptive,),
     "batchnorm": (batchnorm, lazy),
     "channelshuffle": (shuffling,),
     "container": (container,),
