@@ -6,6 +6,8 @@ import copy
 import itertools
 import operator
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,3 +113,40 @@ def test_tensors_of_python_and_numpy_values() -> None:
             tg.tensor(np.zeros(3, kind.numpy)).dtype is kind and tg.tensor(np.zeros((), kind.numpy)[()]).dtype is kind
         )
     assert tg.tensor([tg.tensor(1.5), 2]).tolist() == [1.5, 2.0]
+
+
+PLACES = [
+    lambda m, k: m.tensor([1, 0], dtype=k),
+    lambda m, k: m.tensor(np.ones(1), dtype=k),
+    lambda m, k: m.as_tensor([1], dtype=k),
+    lambda m, k: m.zeros(2, dtype=k),
+    lambda m, k: m.full((2,), 1, dtype=k),
+    lambda m, k: m.zeros_like(m.ones(2), dtype=k),
+    lambda m, k: m.ones(2).new_ones(2, dtype=k),
+    lambda m, k: m.ones(2).to(k),
+    lambda m, k: m.ones(2).to("cpu", k),
+    lambda m, k: m.ones(2).to(dtype=k),
+    lambda m, k: m.ones(2).sum(dtype=k),
+    lambda m, k: m.tril_indices(2, 2, dtype=k) if k is int else m.eye(2, dtype=k),
+    lambda m, k: m.ones(2).cumsum(0, dtype=k) if k is not bool else m.empty(2, dtype=k),
+    lambda m, k: m.ones(2).mean(dtype=k) if k is float else m.randint(0, 2, (3,), dtype=k),
+    lambda m, k: m.softmax(m.ones(2), 0, dtype=k) if k is float else m.ones_like(m.ones(2), dtype=k),
+    lambda m, k: m.linalg.vector_norm(m.ones(2), dtype=k) if k is float else m.asarray([1, 0], dtype=k),
+    lambda m, k: m.nn.Linear(2, 2).to(k).weight if k is float else m.empty_like(m.ones(2), dtype=k),
+    lambda m, k: m.nn.LayerNorm(2, dtype=k).weight if k is float else m.ones(2, 2).prod(0, dtype=k),
+]
+
+
+@pytest.mark.parametrize("f", PLACES, ids=range(len(PLACES)))
+def test_pythons_types_stand_for_dtypes(f: Callable[..., Any]) -> None:
+    for kind in (bool, int, float):
+        got, want = f(tg, kind), f(torch, kind)
+        assert got.dtype.name == name_of(want.dtype) and tuple(got.shape) == tuple(want.shape)
+
+
+def test_other_types_are_no_dtypes() -> None:
+    for kind in (str, np.float32, "float32", 3):
+        for f in (lambda m, k: m.zeros(2, dtype=k), lambda m, k: m.tensor([1], dtype=k)):
+            for m in (tg, torch):
+                with pytest.raises(TypeError):
+                    f(m, kind)

@@ -104,6 +104,23 @@ def test_repeating_each_so_often(tiles: str) -> None:
     assert got.tolist() == [1, 1, 2]
 
 
+def test_repeated_tensors_share_no_memory() -> None:
+    """Neither with what was repeated nor among their own elements, whatever the numbers: they are written to."""
+    for f in (
+        lambda x: x.repeat(1, 1),
+        lambda x: x.repeat(2, 3, 1, 1),
+        lambda x: x[:, :1].repeat(1, 4),
+        lambda x: x[0, 0].repeat(()),
+        lambda x: x.tile(1),
+        lambda x: x.repeat_interleave(1, 0),
+        lambda x: x[:1].repeat_interleave(3, 0),
+    ):
+        x = tg.ones(2, 3, requires_grad=True)
+        y = f(x)
+        y.detach()[...] = tg.arange(y.numel()).reshape(y.shape)
+        assert x.sum().item() == 6 and y.flatten().tolist() == list(range(y.numel()))
+
+
 def test_tensors_without_axes_or_elements() -> None:
     for lib in (tg, torch):
         for x in (lib.zeros(0), lib.zeros(2, 0, 3), lib.tensor(3.0)):

@@ -150,6 +150,13 @@ def test_empty_images_are_shuffled() -> None:
     assert tg.channel_shuffle(x, 2).shape == x.shape
 
 
+def test_shuffles_that_move_nothing_copy() -> None:
+    x = tg.zeros(1, 1, 2, 3)
+    for y in (tg.pixel_shuffle(x, 1), tg.pixel_unshuffle(x, 1), tg.channel_shuffle(x, 1)):
+        y += 1
+    assert x.sum().item() == 0
+
+
 WRONG: list[Any] = [
     (lambda m: m.pixel_shuffle(m.ones(2, 3), 2), RuntimeError),
     (lambda m: m.pixel_shuffle(m.ones(2, 3, 3), 2), RuntimeError),

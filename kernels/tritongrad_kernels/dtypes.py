@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -57,6 +58,7 @@ bool_ = dtype("bool", "b", 1, np.dtype(np.bool_))
 ALL = (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool_)
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_PYTHON: dict[Any, dtype] = {bool: bool_, int: int64, float: float64}
 
 
 def by_name(name: str) -> dtype:
@@ -64,6 +66,18 @@ def by_name(name: str) -> dtype:
     if name not in _BY_NAME:
         raise ValueError(f"unknown dtype {name!r}; known are {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
+
+
+def of(kind: dtype | type | None, name: str = "dtype") -> Any:
+    """The dtype that a user means: one as it is, or Python's bool, int and float, which stand for the widest of theirs.
+
+    None stays None; TypeError for anything else, naming the function that was asked.
+    """
+    if kind is None or isinstance(kind, dtype):
+        return kind
+    if kind not in _BY_PYTHON:
+        raise TypeError(f"{name}: expected a dtype or one of bool, int and float, got {kind!r}")
+    return _BY_PYTHON[kind]
 
 
 def from_numpy(kind: np.dtype | type) -> dtype:

@@ -316,13 +316,14 @@ class Module(Hooked, Stateful):
         """
         kind, form = kwargs.pop("dtype", None), kwargs.pop("memory_format", None)
         for a in args:
-            if isinstance(a, dtypes.dtype):
+            if isinstance(a, dtypes.dtype | type):
                 kind = a
             elif isinstance(a, Tensor):
                 kind = a.dtype
+        kind = dtypes.of(kind, "Module.to")
         if kind is not None and not kind.is_floating_point:
             raise TypeError(f"Module.to: only floating-point dtypes are accepted, got {kind.name}")
-        places = [a for a in args if not isinstance(a, dtypes.dtype | bool)]
+        places = [a for a in args if not isinstance(a, dtypes.dtype | type | bool)]
 
         def convert(t: Tensor) -> Tensor:
             moved = t.to(places[0].device if isinstance(places[0], Tensor) else places[0]) if places else t.to(**kwargs)

@@ -34,6 +34,7 @@ def tensor(
 
 def _host(data: Any, kind: dtype | None) -> np.ndarray:
     """The values of `data` in a numpy array of its own."""
+    kind = dtypes.of(kind, "tensor")
     if isinstance(data, np.ndarray | np.generic):
         kind = kind or dtypes.from_numpy(data.dtype)
         return np.array(data, kind.numpy)

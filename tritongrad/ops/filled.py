@@ -133,7 +133,7 @@ def like(
     if not isinstance(x, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}")
     require_strided(name, layout)
-    shape = x.array.shape
+    shape, kind = x.array.shape, dtypes.of(kind, name)
     if require_format(name, memory_format) is not preserve_format:
         strides = strides_in(shape, memory_format)
     elif device is None:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from tritongrad.ops.layout import clone
 from tritongrad.ops.numpy_names import numpy_names
 from tritongrad.ops.operands import into
 from tritongrad.ops.rows import pick
@@ -15,7 +16,6 @@ from tritongrad.ops.views import (
     atleast_2d,
     atleast_3d,
     expand,
-    flatten,
     movedim,
     ravel,
     reshape,
@@ -25,6 +25,7 @@ from tritongrad.ops.views import (
 )
 from tritongrad.tensor import Tensor, empty, record
 from tritongrad_kernels import dtypes, elementwise, formulas, gather, scan
+from tritongrad_kernels.formats import contiguous_format
 from tritongrad_kernels.gather import Keys
 
 # ------------------------------------------------------------------------------------------------------------ joining
@@ -136,7 +137,8 @@ def repeat(x: Tensor, *sizes: Any, repeats: Sequence[int] | None = None) -> Tens
     shape = (*(1 for _ in range(len(times) - x.ndim)), *x.array.shape)
     apart = reshape(x, tuple(m for n in shape for m in (1, n)))
     many = expand(apart, tuple(m for k, n in zip(times, shape, strict=True) for m in (k, n)))
-    return reshape(many, tuple(k * n for k, n in zip(times, shape, strict=True))) if times else x.clone()
+    copied = clone(many, memory_format=contiguous_format)  # never a view, whatever is repeated
+    return reshape(copied, tuple(k * n for k, n in zip(times, shape, strict=True)))
 
 
 def tile(input: Tensor, *sizes: Any, dims: Sequence[int] | None = None) -> Tensor:
@@ -161,9 +163,8 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
         raise RuntimeError(f"repeat_interleave: repeats must not be negative, got {times}")
     many = unsqueeze(input, axis + 1)
     many = expand(many, (*many.shape[: axis + 1], times, *many.shape[axis + 2 :]))
-    if not many.numel():
-        return reshape(many, (*input.shape[:axis], extent * times, *input.shape[axis + 1 :]))
-    return flatten(many, axis, axis + 1)
+    copied = clone(many, memory_format=contiguous_format)  # never a view, whatever is repeated
+    return reshape(copied, (*input.shape[:axis], extent * times, *input.shape[axis + 1 :]))
 
 
 def _repeated(repeats: Tensor, extent: int, output_size: int | None) -> Keys:

@@ -90,14 +90,14 @@ def to(
     copy = copy or (len(switches) == 2 and switches[1])
     non_blocking = non_blocking or (len(switches) > 0 and switches[0])
     for a in (*args, other):
-        if isinstance(a, dtypes.dtype):
-            dtype = a
+        if isinstance(a, dtypes.dtype | type):
+            dtype = dtypes.of(a, "to")
         elif isinstance(a, Tensor):
             dtype, device = a.dtype, a.device
         elif a is not None and not isinstance(a, bool):
             device = a
     y = x if device is None else move(x, as_device(device) or x.device, non_blocking)
-    y = y if dtype is None else cast(y, dtype)
+    y = y if dtype is None else cast(y, dtypes.of(dtype, "to"))
     if y is x and not copy and memory_format in (None, preserve_format, suggested(x.array)):
         return x
     if memory_format in (None, preserve_format):

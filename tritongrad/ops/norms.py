@@ -30,9 +30,9 @@ def vector_norm(
     """
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point tensor as input. Got {x.dtype.name}")
-    if dtype is not None and not dtype.is_floating_point:
-        raise RuntimeError(f"linalg.vector_norm: dtype should be floating point, but got {dtype.name}")
-    result = x.dtype if dtype is None else dtype
+    result = dtypes.of(dtype, "linalg.vector_norm") or x.dtype
+    if not result.is_floating_point:
+        raise RuntimeError(f"linalg.vector_norm: dtype should be floating point, but got {result.name}")
     x = x.to(result)
     axes = axes_of(x, dim)
     if x.ndim and count_over(x, axes) == 0 and (math.isinf(ord) or ord < 0):

@@ -69,7 +69,7 @@ def target(
 ) -> tuple[dtype, Device | None]:
     """The dtype and device of a result: those of `out`, with which the others must agree; else those asked for."""
     require_strided(name, layout)
-    place = as_device(device)
+    place, dtype = as_device(device), dtypes.of(dtype, name)
     if out is None:
         return dtype or default or get_default_dtype(), place
     require_out(name, out)

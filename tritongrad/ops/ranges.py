@@ -221,7 +221,7 @@ def triu_indices(
 def _indices(name: str, chosen: np.ndarray, row: int, col: int, kind: dtype | None, device: Any) -> Tensor:
     if row < 0 or col < 0:
         raise RuntimeError(f"{name}: extents must not be negative, got {row} and {col}")
-    found = np.stack(np.nonzero(chosen)).astype((kind or dtypes.int64).numpy)
+    found = np.stack(np.nonzero(chosen)).astype((dtypes.of(kind, name) or dtypes.int64).numpy)
     return Tensor(from_host(found, as_device(device)))
 
 

@@ -58,7 +58,7 @@ def sum(
     """The sum over `dim` (all axes if None). Integers and bools are summed in int64."""
     axes, full = axes_of(input, dim), input.array.shape
     kept = kept_shape(input, axes)
-    kind = dtype or (input.dtype if input.dtype.is_floating_point else dtypes.int64)
+    kind = dtypes.of(dtype) or (input.dtype if input.dtype.is_floating_point else dtypes.int64)
     y = record(kernel.sum(input.array, axes, dtype=kind), (input, lambda dy: expand(reshape(dy, kept), full)))
     return into(out, "sum", reshape(y, kept) if keepdim else y)
 
@@ -68,7 +68,7 @@ def mean(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: dtype | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The mean over `dim` (all axes if None), of a floating-point tensor or into a floating-point `dtype`."""
-    kind = dtype or input.dtype
+    kind = dtypes.of(dtype) or input.dtype
     if not kind.is_floating_point:
         raise RuntimeError(
             f"mean: the result must be floating point, but the tensor is {input.dtype.name}; pass a dtype"
@@ -118,7 +118,7 @@ def prod(
     """
     if isinstance(dim, list | tuple):
         raise TypeError(f"prod(): dim must be an int, not {type(dim).__name__}")
-    kind = dtype or (input.dtype if input.dtype.is_floating_point else dtypes.int64)
+    kind = dtypes.of(dtype) or (input.dtype if input.dtype.is_floating_point else dtypes.int64)
     axes, full = axes_of(input, dim), input.array.shape
     kept = kept_shape(input, axes)
 

@@ -24,6 +24,7 @@ from tritongrad_kernels.dtypes import dtype
 
 
 def _kind(name: str, input: Tensor, dtype: dtype | None) -> dtype:
+    dtype = dtypes.of(dtype, name)
     if dtype is not None:
         refuse(name, dtype, "b")
     return dtype or (input.dtype if input.dtype.is_floating_point else dtypes.int64)

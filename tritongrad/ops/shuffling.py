@@ -1,9 +1,11 @@
-"""Channels exchanged with pixels, and among themselves: views and one copy."""
+"""Channels exchanged with pixels, and among themselves: each a view, and one copy of it."""
 
 from __future__ import annotations
 
+from tritongrad.ops.layout import clone
 from tritongrad.ops.views import permute, reshape
 from tritongrad.tensor import Tensor
+from tritongrad_kernels.formats import contiguous_format
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
@@ -17,7 +19,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         )
     k = len(batch)
     split = reshape(input, (*batch, c // (r * r), r, r, h, w))
-    return reshape(permute(split, (*range(k + 1), k + 3, k + 1, k + 4, k + 2)), (*batch, c // (r * r), h * r, w * r))
+    return _laid(permute(split, (*range(k + 1), k + 3, k + 1, k + 4, k + 2)), (*batch, c // (r * r), h * r, w * r))
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -32,7 +34,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
             )
     k = len(batch)
     split = reshape(input, (*batch, c, h // r, r, w // r, r))
-    return reshape(permute(split, (*range(k + 1), k + 2, k + 4, k + 1, k + 3)), (*batch, c * r * r, h // r, w // r))
+    return _laid(permute(split, (*range(k + 1), k + 2, k + 4, k + 1, k + 3)), (*batch, c * r * r, h // r, w // r))
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
@@ -45,7 +47,12 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     if c % groups:
         raise RuntimeError(f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
     split = reshape(input, (n, groups, c // groups, *rest))
-    return reshape(permute(split, (0, 2, 1, *range(3, split.ndim))), input.shape)
+    return _laid(permute(split, (0, 2, 1, *range(3, split.ndim))), input.shape)
+
+
+def _laid(view: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A view copied in its own order, even where nothing moves, and seen in another shape."""
+    return reshape(clone(view, memory_format=contiguous_format), shape)
 
 
 def _require(name: str, x: Tensor, factor: int, argument: str) -> int:

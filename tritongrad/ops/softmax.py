@@ -12,7 +12,7 @@ from tritongrad.ops.transcendental import exp
 from tritongrad.ops.views import reshape, transpose
 from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import elementwise, softmax as kernel
+from tritongrad_kernels import dtypes, elementwise, softmax as kernel
 from tritongrad_kernels.dtypes import dtype
 
 
@@ -32,7 +32,7 @@ def log_softmax(input: Tensor, dim: int, dtype: dtype | None = None, *, out: Ten
 
 def _over_rows(name: str, function: Any, x: Tensor, dim: int, kind: dtype | None) -> Tensor:
     """Apply a function of a matrix's rows along any axis."""
-    x = x if kind is None else x.to(kind)
+    x = x if kind is None else x.to(dtypes.of(kind, name))
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point tensor, got {x.dtype.name}{list(x.shape)}")
     axis = x.axis(dim)
