@@ -21,6 +21,25 @@ THEIRS = torch.nn.functional.scaled_dot_product_attention
 SMALL_TILES = {name: row for name, row in TINY.items() if name.startswith("attention")}
 
 
+@pytest.fixture(autouse=True)
+def _fused() -> Iterator[None]:
+    """The kernels of attention, and not what the interpreter takes instead where there are few scores."""
+    with launch.tiles(short_attention={"SCORES": 0}):
+        yield
+
+
+def test_few_scores_are_products_and_a_softmax() -> None:
+    """Which the interpreter has many heads of in a program: the same numbers, up to rounding."""
+    q, k, v = randn(2, 3, 5, 4), randn(2, 3, 7, 4, seed=1), randn(2, 3, 7, 4, seed=2)
+    with launch.tiles(short_attention={"SCORES": 35}), launch.recording() as log:
+        for options in ({}, {"is_causal": True}, {"attn_mask": randn(5, 7, seed=3) > 0}):
+            compared(q.shape, k.shape, v.shape, options.pop("attn_mask", None), options)
+    assert "_small_matmul" in [one.kernel for one in log] and "_attention" not in [one.kernel for one in log]
+    with launch.tiles(short_attention={"SCORES": 34}), launch.recording() as log:
+        F.scaled_dot_product_attention(*map(tg.tensor, (q.astype("f4"), k.astype("f4"), v.astype("f4"))))
+    assert [one.kernel for one in log] == ["_attention"]
+
+
 @pytest.fixture(params=["tiles", "tiny"])
 def blocks(request: pytest.FixtureRequest) -> Iterator[str]:
     """The tiles of attention alone made tiny: what else a test launches is quicker with its own."""

@@ -78,6 +78,11 @@ class Problem:
         return self.k.slice(self.k.ndim - 2, 0, seen), self.v.slice(self.v.ndim - 2, 0, seen)
 
 
+def is_short(rows: int, keys: int) -> bool:
+    """Whether so few scores a head are better stored, and had by products of many heads in a program."""
+    return rows * keys <= tile("short_attention")["SCORES"]
+
+
 def of_first_head(p: Problem, a: Array) -> Array:
     """a [..., R, C] stretched over all leading axes, of the last of which the first is left where keys are shared."""
     a = a.expand((*p.batch, *a.shape[-2:]))

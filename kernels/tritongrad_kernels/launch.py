@@ -70,6 +70,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_100": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
         "sm_100 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3, maxnreg=168),
     },
+    # Matrices with no side longer than LONGEST, so many in a program that operands and result have ELEMENTS in all.
+    "small_matmul": {
+        "interpret": dict(LONGEST=128, ELEMENTS=1 << 19),
+        "sm_80": dict(LONGEST=32, ELEMENTS=1 << 12, num_warps=4),
+    },
     "matmul_integers": {
         "interpret": dict(BM=64, BN=64, BK=64),
         "sm_80": dict(BM=16, BN=16, BK=8, num_warps=4),
@@ -151,6 +156,9 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_80": dict(BP=16, BC=64, num_warps=4),
     },
     # Queries x keys; heads wider than 128 have rows of their own.
+    # The most scores a head for which attention is a composition of products and a softmax. Each program of the fused
+    # kernels serves one head; the interpreter runs them one after the other, whatever they do in some milliseconds.
+    "short_attention": {"interpret": dict(SCORES=1 << 14), "sm_80": dict(SCORES=0)},
     "attention": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=128, BN=64, num_warps=8, num_stages=2),

@@ -7,7 +7,7 @@ import math
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, elementwise, formulas, reduce
+from tritongrad_kernels import dtypes, elementwise, formulas, reduce, small_matmul
 from tritongrad_kernels.array import Array, contiguous_strides, empty, footprint
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.elementwise import TRITON_TYPE, _offsets, broadcast_shapes
@@ -103,11 +103,11 @@ def matmul(a: Array, b: Array, bias: Array | None = None, dtype: dtype | None = 
     if not a.dtype.is_floating_point:
         return _integer_matmul(a, b, dtype)
     a, b = a.expand((*batch_shape, m, k)), b.expand((*batch_shape, k, n))
+    batches = math.prod(batch_shape)
+    if bias is None and small_matmul.fits(batches, m, n, k, a.dtype.itemsize):
+        return small_matmul.small_matmul(a, b, dtype, PRECISION[precision])
     bias = None if bias is None else elementwise.contiguous(bias)
     acc = dtypes.accumulator(a.dtype)
-    batches = 1
-    for extent in batch_shape:
-        batches *= extent
     config = tile("matmul", least=16, itemsize=a.dtype.itemsize, BM=m, BN=n, BK=k)
     split = config.pop("SPLIT")
     tiles = cdiv(m, config["BM"]) * cdiv(n, config["BN"]) * batches

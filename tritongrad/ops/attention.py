@@ -15,7 +15,7 @@ from tritongrad.ops.views import flatten, transpose, unflatten, unsqueeze
 from tritongrad.precision import lowered
 from tritongrad.tensor import Tensor, differentiable, record_joint
 from tritongrad_kernels import attention as kernel, dtypes, random as random_numbers
-from tritongrad_kernels.attention_problem import WIDEST, Dropout, Problem
+from tritongrad_kernels.attention_problem import WIDEST, Dropout, Problem, is_short
 from tritongrad_kernels.elementwise import broadcast_shapes
 
 
@@ -39,7 +39,7 @@ def attention(
     successive ones of query as there are for it.
 
     Heads of up to 256 numbers in float32 and halves are had by one kernel that stores no scores, forward, and by two
-    backward; the rest, a gradient of the mask and second derivatives are compositions. Source: Dao 2023.
+    backward (in the interpreter only where there are many scores: it runs one program at a time); the rest, a gradient of the mask and second derivatives are compositions. Source: Dao 2023.
     """
     _check(query, key, value, attn_mask, is_causal, enable_gqa)
     heads = query.shape[-3] if enable_gqa else 1
@@ -54,7 +54,8 @@ def attention(
         )
     width = query.shape[-1]
     factor = (1 / math.sqrt(width) if width else 1.0) if scale is None else float(scale)
-    if query.dtype is dtypes.float64 or max(width, value.shape[-1]) > WIDEST or not 0 < abs(factor) < math.inf:
+    fused = query.dtype is not dtypes.float64 and max(width, value.shape[-1]) <= WIDEST
+    if not fused or not 0 < abs(factor) < math.inf or is_short(query.shape[-2], key.shape[-2]):
         y = _composed(query, key, value, attn_mask, dropout, is_causal, factor)
     else:
         y = _flash_attention(query if factor > 0 else -query, key, value, attn_mask, dropout, is_causal, abs(factor))

@@ -31,6 +31,17 @@ def patch_language(patches: Patches) -> None:
     patches.set_attr(tl.tensor, "__init__", _remember_tensor_shapes(tl.tensor.__init__))
     patches.set_attr(tl.tensor, "__index__", lambda self: int(self.handle.data.item()))
     patches.set_attr(stock, "_patch_lang", lambda fn: _AlreadyPatched())
+    patches.set_attr(tl.core, "_unwrap_if_constexpr", _unwrap(tl.core._unwrap_if_constexpr))
+
+
+def _unwrap(original: Callable) -> Callable:
+    """Nearly everything Triton unwraps is plain."""
+    plain = {tl.tensor, int, float, bool, type(None)}
+
+    def unwrap(value: Any) -> Any:
+        return value if type(value) in plain else original(value)
+
+    return unwrap
 
 
 def _remember_block_types(original: Callable) -> Callable:

@@ -214,8 +214,43 @@ class Builder:
             state.memory.store_box(box, data[inside])
 
 
+# Types that Triton's rules leave as they are when both operands have them, and what integers hold.
+_PLAIN = {"int1", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "fp32", "fp64"}
+_RANGES = {"int32": range(-(1 << 31), 1 << 31), "int64": range(-(1 << 63), 1 << 63)}
+
+
+def _takes_on(kind: str, number: Any) -> bool:
+    """Whether a plain number has the type `kind` of the block it meets, by Triton's rules."""
+    if type(number) is int and kind in _RANGES:
+        return number in _RANGES[kind]
+    return kind in ("fp32", "fp64") and type(number) in (int, float)
+
+
 class Semantic:
     """Each method here replaces the one of the same name of TritonSemantic."""
+
+    def binary_op_type_checking_impl(self: Any, lhs: Any, rhs: Any, *options: bool, **named: bool) -> tuple[Any, Any]:
+        """The commonest cases at a tenth of the cost: operands of one type, 32 beside 64 bits, a plain number."""
+        if type(lhs) is tl.tensor:
+            kind = lhs.type.scalar.name
+            if type(rhs) is tl.tensor:
+                other = rhs.type.scalar.name
+                if kind == other and kind in _PLAIN:
+                    return self.broadcast_impl_value(lhs, rhs)
+                if kind == "int64" and other == "int32":
+                    return self.broadcast_impl_value(lhs, self.cast(rhs, tl.int64))
+                if kind == "int32" and other == "int64":
+                    return self.broadcast_impl_value(self.cast(lhs, tl.int64), rhs)
+            elif _takes_on(kind, rhs):
+                return self.broadcast_impl_value(lhs, self.scalar_constant(rhs, dtype=lhs.type.scalar))
+        elif type(rhs) is tl.tensor and _takes_on(rhs.type.scalar.name, lhs):
+            return self.broadcast_impl_value(self.scalar_constant(lhs, dtype=rhs.type.scalar), rhs)
+        return original_of(Semantic.binary_op_type_checking_impl)(self, lhs, rhs, *options, **named)
+
+    def cast(self: Any, input: tl.tensor, destination: tl.dtype, *options: Any, **named: Any) -> tl.tensor:
+        if input.type.scalar.name == destination.scalar.name:
+            return input
+        return original_of(Semantic.cast)(self, input, destination, *options, **named)
 
     def broadcast_impl_value(self: Any, lhs: tl.tensor, rhs: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
         """The two commonest cases at a fifth of the cost: equal shapes, and a number with a block."""
