@@ -91,8 +91,8 @@ def main() -> None:
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train_set, test_set = load()
-    train_loader = DataLoader(train_set, batch_size=128, shuffle=True)
-    test_loader = DataLoader(test_set, batch_size=256)
+    train_loader: DataLoader[list[torch.Tensor]] = DataLoader(train_set, batch_size=128, shuffle=True)
+    test_loader: DataLoader[list[torch.Tensor]] = DataLoader(test_set, batch_size=256)
     model = network().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(

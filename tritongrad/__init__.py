@@ -187,7 +187,7 @@ from tritongrad.ops.filled import (
     full_like as full_like,
     ones as ones,
     ones_like as ones_like,
-    uninitialised as empty,
+    uninitialised,
     zeros as zeros,
     zeros_like as zeros_like,
 )
@@ -598,7 +598,7 @@ from tritongrad.tensor import (
 from tritongrad.version import __version__ as __version__
 from tritongrad_kernels.dtypes import (
     bfloat16 as bfloat16,
-    bool_ as bool,
+    bool_,
     dtype as dtype,
     float16 as float16,
     float32 as float32,
@@ -618,7 +618,12 @@ from tritongrad_kernels.formats import (
     preserve_format as preserve_format,
     strided as strided,
 )
-from tritongrad_kernels.memory import Device as device, OutOfMemoryError as OutOfMemoryError
+from tritongrad_kernels.memory import Device, OutOfMemoryError as OutOfMemoryError
+
+# Assigned, for a name imported as another is no public one to a type checker.
+device = Device
+empty = uninitialised
+bool = bool_
 
 float = float32
 double = float64

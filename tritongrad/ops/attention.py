@@ -39,7 +39,8 @@ def attention(
     successive ones of query as there are for it.
 
     Heads of up to 256 numbers in float32 and halves are had by one kernel that stores no scores, forward, and by two
-    backward (in the interpreter only where there are many scores: it runs one program at a time); the rest, a gradient of the mask and second derivatives are compositions. Source: Dao 2023.
+    backward (in the interpreter, which runs one program at a time, only where there are many scores); the rest, a
+    gradient of the mask and second derivatives are compositions. Source: Dao 2023.
     """
     _check(query, key, value, attn_mask, is_causal, enable_gqa)
     heads = query.shape[-3] if enable_gqa else 1
