@@ -146,7 +146,7 @@ def test_local_response_norm(shape: tuple[int, ...], size: int) -> None:
         ((0, 3), lambda m, x: m.rms_norm(x, (3,), m.ones(3))),
         ((0, 4, 0), lambda m, x: m.nn.functional.local_response_norm(x, 2)),
     ],
-    ids=str,
+    ids=["layer", "layer of none", "group", "group of none", "rms", "local response"],
 )
 def test_nothing_to_normalise(shape: tuple[int, ...], call: Any) -> None:
     found = []
