@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tritongrad as tg
 from tritongrad.nn import functional as F
@@ -112,3 +113,43 @@ def test_without_an_accelerator() -> None:
             call()
     with a.device_index(None):
         np.testing.assert_allclose(tg.ones(2).tolist(), [1, 1])
+
+
+def test_deterministic_algorithms_as_torch() -> None:
+    def asked(m: Any) -> list:
+        seen = []
+        for change in (
+            lambda: m.use_deterministic_algorithms(True),
+            lambda: m.use_deterministic_algorithms(True, warn_only=True),
+            lambda: m.set_deterministic_debug_mode("error"),
+            lambda: m.set_deterministic_debug_mode(1),
+            lambda: m.use_deterministic_algorithms(False),
+        ):
+            change()
+            seen += [m.are_deterministic_algorithms_enabled(), m.is_deterministic_algorithms_warn_only_enabled()]
+            seen.append(m.get_deterministic_debug_mode())
+        for wrong, error in (("loud", RuntimeError), (7, RuntimeError), (1.5, TypeError)):
+            with pytest.raises(error):
+                m.set_deterministic_debug_mode(wrong)
+        return seen
+
+    assert asked(tg) == asked(torch)
+
+
+def test_numbers_of_threads_are_remembered() -> None:
+    before = tg.get_num_threads(), tg.get_num_interop_threads()
+    assert min(before) >= 1
+    tg.set_num_threads(3)
+    tg.set_num_interop_threads(2)
+    assert (tg.get_num_threads(), tg.get_num_interop_threads()) == (3, 2)
+    tg.set_num_threads(before[0])
+    tg.set_num_interop_threads(before[1])
+    for m in (tg, torch):
+        for wrong in (0, 1.5):
+            with pytest.raises(RuntimeError):
+                m.set_num_threads(wrong)
+
+
+def test_constants() -> None:
+    assert all(getattr(tg, name) == getattr(torch, name) for name in ("e", "pi", "inf", "newaxis"))
+    assert tg.nan != tg.nan and tg.ones(2)[:, tg.newaxis].shape == (2, 1)

@@ -1,14 +1,19 @@
 """tritongrad: deep learning with every number computed by a Triton kernel, under torch's API."""
 
+from math import e as e, inf as inf, nan as nan, pi as pi
+
 from tritongrad import (
     accelerator as accelerator,
     amp as amp,
     autograd as autograd,
     backends as backends,
     cuda as cuda,
+    distributed as distributed,
     func as func,
     hub as hub,
+    jit as jit,
     linalg as linalg,
+    multiprocessing as multiprocessing,
     nn as nn,
     ops as ops,  # attaches Tensor's operators and methods
     optim as optim,
@@ -25,9 +30,22 @@ from tritongrad.autograd import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+from tritongrad.backends.determinism import (
+    are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode as get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled,
+    set_deterministic_debug_mode as set_deterministic_debug_mode,
+    use_deterministic_algorithms as use_deterministic_algorithms,
+)
 from tritongrad.backends.fp32 import (
     get_float32_matmul_precision as get_float32_matmul_precision,
     set_float32_matmul_precision as set_float32_matmul_precision,
+)
+from tritongrad.backends.threads import (
+    get_num_interop_threads as get_num_interop_threads,
+    get_num_threads as get_num_threads,
+    set_num_interop_threads as set_num_interop_threads,
+    set_num_threads as set_num_threads,
 )
 from tritongrad.compilation import compile as compile
 from tritongrad.io import load as load, save as save
@@ -631,3 +649,4 @@ half = float16
 long = int64
 int = int32
 short = int16
+newaxis = None
