@@ -141,6 +141,9 @@ CASES: dict[str, tuple[Callable, Callable[[int], list[tuple[int, ...]]]]] = {
     "max_pool1d": (lambda x: F.max_pool1d(x, 3, 2, 1), lambda n: [(1, 1, n)]),
     "max_pool3d": (lambda x: F.max_pool3d(x, 2), lambda n: [(n // 2048 + 2, 8, 4, 8, 8)]),
     "adaptive_max_pool2d": (lambda x: F.adaptive_max_pool2d(x, 5), lambda n: [(n // 2048 + 2, 8, 16, 16)]),
+    "antialiased interpolate": (
+        lambda x: F.interpolate(x, (8, 7), mode="bilinear", antialias=True), lambda n: [(n // 2048 + 2, 8, 16, 16)],
+    ),
     "interpolate": (
         lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear"), lambda n: [(n // 2048 + 2, 8, 16, 16)],
     ),

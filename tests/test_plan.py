@@ -314,3 +314,29 @@ def test_a_graph_that_was_there_can_still_be_used() -> None:
     assert x.grad is None
     y.backward()
     assert x.grad is not None and x.grad.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kept"),
+    [
+        ("SGD", {}, 0),
+        ("Adam", {"amsgrad": True}, 3),
+        ("RMSprop", {"centered": True, "momentum": 0.9}, 3),
+        ("Adagrad", {}, 1),
+        ("Adadelta", {}, 2),
+        ("Adamax", {}, 2),
+    ],
+)
+def test_floors_know_what_optimizers_keep(name: str, options: dict[str, Any], kept: int) -> None:
+    layer = nn.Linear(64, 64, bias=False)
+    optimizer = getattr(tg.optim, name)(layer.parameters(), **options)
+    x = tg.ones(2, 64)
+
+    def step(update: bool = True) -> None:
+        optimizer.zero_grad()
+        layer(x).sum().backward()
+        if update:
+            optimizer.step()
+
+    with_update, without = (tg.plan(step, u).floors["b"].bytes for u in (True, False))
+    assert with_update - without == 64 * 64 * 4 * (3 + 2 * kept)

@@ -63,9 +63,9 @@ DESIGNS: Mapping[str, Design] = {
     "c+": Design(fused=True, statistics=True, prologue=True, recombined=True),
 }
 
-_EAGER_PASSES = {0: 6, 1: 10, 2: 18}
+_EAGER_PASSES = {0: 6, 1: 10, 2: 18, 3: 26}
 """float32 numbers an optimizer moves per parameter in separate passes, by the moments it keeps: weight decay 3 and
-update 3; momentum 4; Adam's second moment, its root and the division 8 more."""
+update 3; momentum 4; Adam's second moment, its root and the division 8 more, as a third one."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _optimizer_bytes(trace: Trace, design: Design, moments: int) -> int:
         if design.fused:
             total += v.elements * (size * (3 + 2 * moments))
         else:
-            total += v.elements * (size * _EAGER_PASSES[moments] + (12 if halves else 0))
+            total += v.elements * (size * _EAGER_PASSES[min(moments, 3)] + (12 if halves else 0))
     return total
 
 

@@ -239,11 +239,12 @@ def _precision(log: list[Launch]) -> str:
 def _moments(log: list[Launch]) -> int | None:
     """How many tensors per parameter the optimizer keeps that was launched; None if none was."""
     for one in log:
-        if one.kernel == "_adam":
-            return 2
-        if one.kernel == "_sgd":
+        if one.kernel in ("_adam", "_sgd", "_update"):
             names = inspect.signature(one.function.fn).parameters
-            return int(dict(zip(names, one.arguments, strict=False))["MOMENTUM"])
+            given = dict(zip(names, one.arguments, strict=False))
+            kept = {"_adam": (2, "AMSGRAD"), "_sgd": (0, "MOMENTUM"), "_update": (0, "STATES")}
+            least, more = kept[one.kernel]
+            return least + int(given[more])
     return None
 
 

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array
+from tritongrad_kernels.array import Array, from_host
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.pool import _pixels
 from tritongrad_kernels.volume_pool import _empty, _laid_out, _voxels
 
 
@@ -175,6 +177,39 @@ def _resample_input_grad(
     tl.store(DX + (voxel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=mask)
 
 
+@triton.jit
+def _banded(
+    X,
+    FIRST,
+    WEIGHTS,
+    Y,
+    S,
+    P: tl.int64,
+    C: tl.int64,
+    rows,
+    COUNT,
+    ACC: tl.constexpr,
+    BP: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """y[n,p,c] = the sum over k < COUNT of weights[k,p] x[n, first[p] + k, c]: a band of a matrix along one axis.
+
+    Shapes  x [N,S,C], y [N,P,C], first [P], weights [COUNT,P]; where a weight is 0, nothing is read.
+    Grid    one program per BP of the N P rows x BC columns.
+    Bytes   read x, first and weights, write y.
+    """
+    n, _, p, row, inside, c, c_in = _pixels(rows, P, 1, C, BP, BC)
+    first = tl.load(FIRST + p, mask=inside, other=0)
+    acc = tl.zeros((BP, BC), ACC)
+    for k in range(0, COUNT):
+        weight = tl.load(WEIGHTS + k * P + p, mask=inside, other=0.0)
+        mask = (inside & (weight != 0.0))[:, None] & c_in[None, :]
+        x = tl.load(X + ((n * S + first + k) * C)[:, None] + c[None, :], mask=mask, other=0.0).to(ACC)
+        acc += x * weight.to(ACC)[:, None]
+    mask = inside[:, None] & c_in[None, :]
+    tl.store(Y + (row * C)[:, None] + c[None, :], acc.to(Y.dtype.element_ty), mask=mask)
+
+
 # ---------------------------------------------------------------------------------------------------------- launchers
 
 
@@ -218,6 +253,33 @@ def resample_input_grad(dy: Array, x_shape: Sequence[int], axes: Sequence[Axis],
         **config,
     )  # fmt: skip
     return dx
+
+
+@dataclass(frozen=True)
+class Band:
+    """A matrix with few numbers a row, side by side: weights[k, p] is that of row p and column first[p] + k."""
+
+    first: np.ndarray
+    weights: np.ndarray
+
+
+def banded(x: Array, axis: int, band: Band, kind: dtypes.dtype) -> Array:
+    """The images x [N,C,H,W] times a band along their rows (axis 2) or columns (3), in the dtype `kind`."""
+    planes, x = _laid_out(x)
+    shape = list(x.shape)
+    count, positions = band.weights.shape
+    before, after = (shape[0] * shape[1], 1) if planes else (shape[0], shape[1])
+    outer, inner = (before * shape[2], after) if axis == 3 else (before, shape[3] * after)
+    shape[axis] = positions
+    y = _empty(shape, x, planes, kind)
+    first, weights = from_host(band.first, x.device), from_host(band.weights, x.device)
+    config = tile("volume_pool", BP=outer * positions, BC=inner)
+    launch(
+        _banded, cdiv(outer * positions, config["BP"]) * cdiv(inner, config["BC"]), x, first, weights, y, x.shape[axis],
+        positions, inner, outer * positions, count, TRITON_TYPE[dtypes.accumulator(x.dtype)],
+        bytes=x.nbytes + first.nbytes + weights.nbytes + y.nbytes, at_most=True, **config,
+    )  # fmt: skip
+    return y
 
 
 def _readers(axis: Axis, how: Taps) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tritongrad.ops.antialias import antialiased
 from tritongrad.ops.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import dtypes, resample as kernel
 from tritongrad_kernels.resample import Axis, Taps
 
-_LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5, "bicubic": 4}
+_LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5, "bicubic": 4, "lanczos": 4}
 _AREA: dict[int, Callable[[Tensor, Any], Tensor]] = {
     3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d
 }  # fmt: skip
@@ -35,7 +36,8 @@ def interpolate(
                    axes; "bicubic": cubic convolution of 4 x 4 elements (A = -0.75); "area": means, as adaptive pooling
     align_corners  the middles of the first and last elements stay where they are, instead of their outer edges
     recompute_scale_factor  steps are in / out even where a scale factor that gave `out` was a little more
-    antialias      not offered
+    antialias      where an image becomes smaller, "bilinear" and "bicubic" (A = -0.5) take the mean of all that an
+                   output covers, as Pillow does; so does "lanczos" (3 lobes), for which it must be set
     The one or more numbers of `size` and `scale_factor` are for the axes after C. Linear and cubic modes have steps of
     1 / scale_factor where that is given and not recomputed.
     """
@@ -45,14 +47,17 @@ def interpolate(
     out, factors = _target(input, size, scale_factor, mode == "area" or bool(recompute_scale_factor), mode)
     if recompute_scale_factor and size is not None:
         raise ValueError("interpolate: recompute_scale_factor has no meaning where size is given")
-    if antialias:
-        if mode not in ("bilinear", "bicubic", "lanczos") or input.ndim != 4:
-            raise ValueError("interpolate: antialias goes with bilinear and bicubic of images [N, C, H, W]")
-        raise NotImplementedError("interpolate: antialias is not offered yet")
+    if antialias and (mode not in ("bilinear", "bicubic", "lanczos") or input.ndim != 4):
+        raise ValueError("interpolate: antialias goes with bilinear, bicubic and lanczos of images [N, C, H, W]")
     _check(input, out, mode)
     if mode == "area":
         return _AREA[input.ndim](input, out)
     corners = bool(align_corners)
+    if mode == "lanczos" and (corners or not antialias):
+        raise ValueError("interpolate: mode 'lanczos' goes with antialias=True and without align_corners")
+    if antialias:
+        given = zip(input.shape[2:], out, factors, strict=True)
+        return antialiased(input, [_step(n, p, f, corners, np.float64) for n, p, f in given], out, mode)
     how = _taps(mode, corners)
     kind = np.float64 if input.dtype is dtypes.float64 and how.kind is None else np.float32
     sizes = input.shape[2:]
