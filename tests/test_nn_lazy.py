@@ -150,3 +150,11 @@ def test_copied_handles() -> None:
         twin = copy.deepcopy(module)
         twin.handle.remove()
         assert len(module._forward_hooks) == 1 and not twin._forward_hooks
+
+
+def test_a_plan_leaves_lazy_modules_lazy() -> None:
+    model, x = tg.nn.Sequential(tg.nn.LazyConv2d(4, 3), tg.nn.Flatten(), tg.nn.LazyLinear(3)), tg.ones(2, 3, 5, 5)
+    before = repr(model)
+    assert tg.plan(lambda: model(x).sum().backward()).launches
+    assert repr(model) == before and model[2].has_uninitialized_params()
+    assert model(x).shape == (2, 3) and type(model[2]) is tg.nn.Linear

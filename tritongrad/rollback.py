@@ -34,10 +34,10 @@ def unchanged(*roots: Any) -> Iterator[None]:
     """Leave every object that can be reached from `roots` as it was found, also after an exception.
 
     Reached are items of containers, attributes of objects, and of functions what they close over, their defaults and
-    the globals they name. Put back are the items of dicts, lists and sets, the attributes of objects (with them modules
-    and optimizers), what a Tensor holds (array, grad, graph), versions of memory, variables that functions assign to,
-    and the generators of random numbers: this thread's, Python's, numpy's, and those that are reached. Bytes of tensors
-    are not looked at, nor are files, or how far a Python iterator has come.
+    the globals they name. Put back are the items of dicts, lists and sets, the attributes and classes of objects (with
+    them modules and optimizers), what a Tensor holds (array, grad, graph), versions of memory, variables that functions
+    assign to, and the generators of random numbers: this thread's, Python's, numpy's, and those that are reached. Bytes
+    of tensors are not looked at, nor are files, or how far a Python iterator has come.
     """
     generator = random.default_generator
     undo = [action for thing in reachable(generator, *roots) for action in _remember(thing)]
@@ -79,7 +79,7 @@ def _neighbours(thing: Any) -> list[Any]:
         return [thing.func, thing.args, thing.keywords]
     if isinstance(thing, Array):
         return [thing.memory]
-    held = [getattr(thing, name) for kind, names in _SLOTS.items() if isinstance(thing, kind) for name in names]
+    held = [field.__get__(thing) for field in _fields(thing)]
     return [*held, vars(thing)] if hasattr(thing, "__dict__") else held
 
 
@@ -116,12 +116,19 @@ def _remember(thing: Any) -> list[Callable[[], object]]:
         return [functools.partial(setattr, thing.bit_generator, "state", thing.bit_generator.state)]
     if isinstance(thing, python_random.Random):
         return [functools.partial(thing.setstate, thing.getstate())]
-    return [
-        functools.partial(setattr, thing, name, getattr(thing, name))
-        for kind, names in _SLOTS.items()
-        if isinstance(thing, kind)
-        for name in names
-    ]
+    fields = [functools.partial(field.__set__, thing, field.__get__(thing)) for field in _fields(thing)]
+    return [functools.partial(_become, thing, type(thing)), *fields]
+
+
+def _fields(thing: Any) -> list[Any]:
+    """The fields of `_SLOTS` that an object has, whatever a class of its own says of their names."""
+    return [vars(kind)[name] for kind, names in _SLOTS.items() if isinstance(thing, kind) for name in names]
+
+
+def _become(thing: Any, kind: type) -> None:
+    """An object, a lazy module for one, may have changed its class."""
+    if type(thing) is not kind:
+        thing.__class__ = kind
 
 
 def _put_back(thing: Any, items: Any, refill: Callable[[Any], object]) -> None:

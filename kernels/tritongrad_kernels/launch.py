@@ -201,6 +201,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     "volume_pool": {
         "interpret": dict(BP=1 << 11, BC=1 << 9, LEAST=1 << 16),
         "sm_80": dict(BP=16, BC=64, LEAST=256, num_warps=4, maxnreg=128),
+        "sm_100": dict(BP=16, BC=64, LEAST=256, num_warps=4, maxnreg=208),
     },
     # Rows x classes.
     "softmax": {
