@@ -16,3 +16,6 @@ from tritongrad.optim.rmsprop import RMSprop as RMSprop
 from tritongrad.optim.rprop import Rprop as Rprop
 from tritongrad.optim.sgd import SGD as SGD
 from tritongrad.optim.sparse_adam import SparseAdam as SparseAdam
+from tritongrad.optim.stateless import (
+    swap_in_optimizer_params_and_state as swap_in_optimizer_params_and_state,
+)
