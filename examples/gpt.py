@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--tell", type=int, default=32, help="characters to write in the end")
     args = parser.parse_args()
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -61,7 +62,7 @@ def main() -> None:
             print(f"step {step:3d}/{args.steps}  loss {mean:.3f}  {time.perf_counter() - start:5.1f} s", flush=True)
 
     model.eval()
-    told = model.generate(tokens[None, :8], 64, top_k=1)[0].tolist()
+    told = model.generate(tokens[None, :8], args.tell, top_k=1)[0].tolist()
     print("".join(CHARACTERS[code] for code in told))
 
 

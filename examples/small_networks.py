@@ -66,8 +66,8 @@ class ViT(nn.Module):
 NETWORKS = {"mlp": (MLP, 12, 1e-2), "cnn": (CNN, 5, 1e-2), "vit": (ViT, 6, 6e-3)}  # with epochs and learning rate
 
 
-def load() -> tuple[TensorDataset, TensorDataset]:
-    """1,797 images [1, 8, 8] and their digits, a fifth of them for testing."""
+def load(quick: bool) -> tuple[TensorDataset, TensorDataset]:
+    """1,797 images [1, 8, 8] and their digits, a fifth of them for testing; or 128 of them for both."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -76,7 +76,7 @@ def load() -> tuple[TensorDataset, TensorDataset]:
     images = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
     labels = torch.tensor(digits, dtype=torch.long)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    test, train = order[:359], order[359:]
+    test, train = (order[:128], order[:128]) if quick else (order[:359], order[359:])
     return TensorDataset(images[train], labels[train]), TensorDataset(images[test], labels[test])
 
 
@@ -84,13 +84,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--quick", action="store_true", help="on 128 images only")
     args = parser.parse_args()
     network, epochs, lr = NETWORKS[args.network]
     epochs = epochs if args.epochs is None else args.epochs
 
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    train_set, test_set = load()
+    train_set, test_set = load(args.quick)
     train_loader: DataLoader[list[torch.Tensor]] = DataLoader(train_set, batch_size=128, shuffle=True)
     test_loader: DataLoader[list[torch.Tensor]] = DataLoader(test_set, batch_size=256)
     model = network().to(device)

@@ -111,3 +111,15 @@ def test_digits_says_what_it_lacks(options: list[str], missing: tuple[str, ...],
     process = start("digits", *options, "--out", tmp_path, missing=missing)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1 and re.search(message, err) and "Traceback" not in err
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn", "vit"])
+def test_small_networks_learn(network: str) -> None:
+    out = run("small_networks", network, "--quick", "--epochs", 2)
+    first, *_, last = losses(out)
+    assert last < first and "epoch  2/2" in out and "test accuracy" in out
+
+
+def test_gpt_learns_and_writes() -> None:
+    out = run("gpt", "--steps", 3, "--batch-size", 2, "--tell", 3)
+    assert losses(out)[-1] < 3.5 and len(out.splitlines()[-1]) == 8 + 3  # what it was given, and what it wrote
