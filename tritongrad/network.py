@@ -13,7 +13,7 @@ PRODUCT, NORM, RELU, ADD, MAX_POOL, MEAN, LOSS, OTHER = (
 )  # fmt: skip
 
 _KINDS = {
-    "convolution": PRODUCT, "linear": PRODUCT, "product": PRODUCT, "relu": RELU, "max_pool2d": MAX_POOL,
+    "convolution": PRODUCT, "linear": PRODUCT, "product": PRODUCT, "relu": RELU, "image_max": MAX_POOL,
     "mean": MEAN, "sum": MEAN, "avg": MEAN, "adaptive": MEAN, "row_losses": LOSS,
 }  # fmt: skip
 _VIEWS = {"reshape", "contiguous", "permute", "squeeze", "unsqueeze", "expand"}
