@@ -301,3 +301,25 @@ def test_default_dtype_reaches_all_creation() -> None:
         )
     finally:
         tg.set_default_dtype(tg.float32)
+
+
+@pytest.mark.filterwarnings("ignore:torch.set_default_tensor_type")
+def test_the_default_type_as_torch() -> None:
+    for m in (tg, torch):
+        for kind, dtype in ((m.DoubleTensor, m.float64), ("torch.HalfTensor", m.float16), (m.FloatTensor, m.float32)):
+            m.set_default_tensor_type(kind)
+            assert m.zeros(1).dtype is m.get_default_dtype() is dtype
+        for wrong in (m.LongTensor, "torch.IntTensor", 3, m.float32):
+            with pytest.raises(TypeError):
+                m.set_default_tensor_type(wrong)
+        assert m.get_default_dtype() is m.float32
+    with pytest.raises(ValueError, match="invalid type: 'Float'"):
+        tg.set_default_tensor_type("Float")
+    if tg.zeros(1).device.type == "cpu":
+        with pytest.raises(TypeError, match="no GPU"):
+            tg.set_default_tensor_type("torch.cuda.FloatTensor")
+
+
+def test_typenames_as_torch() -> None:
+    for make in (lambda m: m.ones(2).long(), lambda m: 3, lambda m: int, lambda m: len, lambda m: np.ones(1)):
+        assert tg.typename(make(tg)) == torch.typename(make(torch))

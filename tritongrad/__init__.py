@@ -7,6 +7,7 @@ from tritongrad import (
     amp as amp,
     autograd as autograd,
     backends as backends,
+    compiler as compiler,
     cuda as cuda,
     distributed as distributed,
     func as func,
@@ -545,6 +546,8 @@ from tritongrad.ops.typed import (
     IntTensor as IntTensor,
     LongTensor as LongTensor,
     ShortTensor as ShortTensor,
+    set_default_tensor_type as set_default_tensor_type,
+    typename as typename,
 )
 from tritongrad.ops.views import (
     adjoint as adjoint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad.ops.layout import to
-from tritongrad.tensor import DEFAULT_DEVICE, Tensor, constructed
+from tritongrad.tensor import DEFAULT_DEVICE, Tensor, constructed, set_default_dtype
 from tritongrad_kernels import dtypes
 
 _WORDS = {
@@ -54,6 +54,37 @@ def named(word: str, place: str | None = None) -> Any:
 FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor = map(named, ("Float", "Double", "Half", "BFloat16"))
 LongTensor, IntTensor, ShortTensor, CharTensor = map(named, ("Long", "Int", "Short", "Char"))
 ByteTensor, BoolTensor = map(named, ("Byte", "Bool"))
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Make the dtype of a type of tensors, or of one's name like "torch.DoubleTensor", the default.
+
+    The place stays what it is: a GPU where there is one. TypeError for types that are not floating point, and for those
+    of a GPU where there is none; ValueError for unknown names.
+    """
+    if isinstance(t, str):
+        names = {
+            f"torch.{place}{word}Tensor": (kind, place) for word, kind in _WORDS.items() for place in ("", "cuda.")
+        }
+        if t not in names:
+            raise ValueError(f"set_default_tensor_type: invalid type: {t!r}")
+        kind, place = names[t]
+    elif isinstance(t, Typed):
+        kind, place = t.kind, t.place or ""
+    else:
+        raise TypeError(f"set_default_tensor_type: invalid type object, {t!r}")
+    if place.startswith("cuda") and DEFAULT_DEVICE.type != "cuda":
+        raise TypeError(f"set_default_tensor_type: type {t} not available: there is no GPU")
+    set_default_dtype(kind)
+
+
+def typename(obj: Any) -> str:
+    """Of a tensor torch's name for such, like "torch.FloatTensor"; else that of the type, with its module."""
+    if isinstance(obj, Tensor):
+        return str(type(obj))
+    named = obj if hasattr(obj, "__qualname__") else obj.__class__
+    module = getattr(named, "__module__", None)
+    return named.__qualname__ if module in (None, "builtins") else f"{module}.{named.__qualname__}"
 
 
 def type(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
