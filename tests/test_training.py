@@ -16,6 +16,14 @@ def test_a_step_by_name_trains() -> None:
     assert np.isfinite(first) and step().item() < first
 
 
+@pytest.mark.parametrize("name", ["googlenet", "vit_b_32", "mobilenet_v3_small", "regnet_y_400mf"])
+def test_every_published_network_has_a_step(name: str) -> None:
+    """Those whose builders want more than a number of classes, and some that do not."""
+    with memory.dry_run(), launch.recording() as log:
+        training_step(name, 2, 64, classes=10)()
+    assert len(log) > 200 and log[-1].kernel == "_sgd"
+
+
 def test_names_that_are_not_known_are_refused() -> None:
     with pytest.raises(ValueError, match="'resnet51' is not one of mlp, resnet18"):
         training_step("resnet51", 1)

@@ -27,7 +27,9 @@ DTYPES = {
     "float32": dtypes.float32, "float16": dtypes.float16, "bfloat16": dtypes.bfloat16, "float64": dtypes.float64,
 }  # fmt: skip
 
-Model = Annotated[str, typer.Argument(help=", ".join(NETWORKS), callback=one_of(NETWORKS), metavar="MODEL")]
+Model = Annotated[
+    str, typer.Argument(help="mlp, or any of tritongrad.models.", callback=one_of(NETWORKS), metavar="MODEL")
+]
 Batch = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
 Image = Annotated[int, typer.Option(min=1, help="Side of an image in pixels.")]
 Kind = Annotated[

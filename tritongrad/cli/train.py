@@ -17,7 +17,7 @@ import typer
 
 from tritongrad.cli.info import environment
 from tritongrad.cli.options import app, fail, one_of
-from tritongrad.training import NETWORKS, OPTIMIZERS, SOURCES, Config, Epoch, Run, RunFolder, Step
+from tritongrad.training import OPTIMIZERS, SOURCES, Config, Epoch, Run, RunFolder, Step
 from tritongrad.training.config import AMP, LEARNING_RATES
 
 SHOWN_EVERY = 0.5  # seconds between readings of the losses, each of which waits for the GPU
@@ -28,7 +28,7 @@ RATES = ", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATES.items(
 
 @app.command()
 def train(
-    model: Annotated[str | None, typer.Option(help=f"One of {', '.join(NETWORKS)}.", metavar="NAME")] = None,
+    model: Annotated[str | None, typer.Option(help="mlp, or any of tritongrad.models.", metavar="NAME")] = None,
     data: Annotated[str | None, typer.Option(help=DATA, metavar="KIND:DIR")] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training data.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 64,

@@ -27,15 +27,26 @@ def mlp(image: int, classes: int) -> nn.Module:
     )
 
 
-def _resnet(name: str) -> Callable[[int, int], nn.Module]:
-    return lambda image, classes: getattr(models, name)(num_classes=classes)
+def _published(name: str) -> Callable[[int, int], nn.Module]:
+    """One of `models`, with new weights and, in training too, no scores but those of its last layer."""
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        options = {"aux_logits": False, "init_weights": True}
 
+    def build(image: int, classes: int) -> nn.Module:
+        side = {"image_size": image} if name.startswith("vit_") else {}
+        return models.get_model(name, num_classes=classes, **options, **side)
+
+    return build
+
+
+_FIRST = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
     "mlp": mlp,
-    **{f"resnet{n}": _resnet(f"resnet{n}") for n in (18, 34, 50, 101, 152)},
+    **{name: _published(name) for name in (*_FIRST, *models.list_models())},
 }
-"""Builders by name, taking the side of the images in pixels and the number of classes."""
+"""Builders by name, taking the side of the images in pixels and the number of classes: `mlp` and all of `models`."""
 
 OPTIMIZERS: Mapping[str, Callable[[Any], optim.Optimizer]] = {
     "sgd": lambda parameters: optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=1e-4),
