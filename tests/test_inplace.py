@@ -234,3 +234,19 @@ def test_a_result_that_no_gradient_needs_may_be_overwritten(change: str) -> None
                 g = m.autograd.grad(y.sum(), (x, w), allow_unused=True)
                 found.append([v.tolist() if v is not None else [0.0] * 3 for v in g])
             np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "addcmul", "addcdiv"])
+@pytest.mark.filterwarnings("ignore:This overload of")  # torch, of its own
+def test_factors_in_front_as_torch(name: str) -> None:
+    """As published optimizers of before 2020 have them: p.data.add_(-lr, grad), avg.addcmul_(1 - beta, grad, grad)."""
+    operands = 1 if name in ("add", "sub") else 2
+
+    def results(m: Any) -> list:
+        x, others = m.tensor([1.0, 2.0]), [m.tensor([3.0, 4.0]), m.tensor([0.5, 2.0])][:operands]
+        made = [getattr(x, name)(0.5, *others), getattr(m, name)(x, 0.5, *others)]
+        return [t.tolist() for t in (*made, getattr(x, name + "_")(0.5, *others))]
+
+    with pytest.warns(UserWarning, match="the factor in front is deprecated"):
+        ours = results(tg)
+    assert ours == results(torch)

@@ -11,6 +11,7 @@ from typing import Any
 import ml_dtypes
 
 from tritongrad.ops.comparison import eq, isfinite, where
+from tritongrad.ops.older_forms import factor_first
 from tritongrad.ops.operands import (
     Operand,
     apply,
@@ -36,6 +37,7 @@ def _refuse_alpha(name: str, kind: dtype, alpha: float) -> None:
         raise RuntimeError(f"{name}: for integral tensors alpha must not be a floating point number, got {alpha}")
 
 
+@factor_first("alpha", 1)
 def add(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """input + alpha other. On bools, where either holds."""
     kind = result_type(input, other)
@@ -58,6 +60,7 @@ def refuse_bools(name: str, *operands: Operand) -> None:
         )
 
 
+@factor_first("alpha", 1)
 def sub(input: Operand, other: Operand, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha other."""
     refuse_bools("sub", input, other)
@@ -210,6 +213,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand, *, out: Tensor | None = No
     return into(out, "lerp", result)
 
 
+@factor_first("value", 2)
 @widest
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None) -> Tensor:
     """input + value tensor1 tensor2."""
@@ -226,6 +230,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     return into(out, "addcmul", result)
 
 
+@factor_first("value", 2)
 @widest
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None) -> Tensor:
     """input + value tensor1 / tensor2, the quotient of floating numbers."""

@@ -57,6 +57,7 @@ from tritongrad.ops.comparison import (
     lt,
     ne,
 )
+from tritongrad.ops.older_forms import factor_first
 from tritongrad.ops.operands import Operand, floating_type, overwrite, require_tensor, result_type, write
 from tritongrad.tensor import Tensor, record_inplace
 from tritongrad_kernels import dtypes, formulas
@@ -65,6 +66,7 @@ from tritongrad_kernels.dtypes import bool_
 # ----------------------------------------------------------------------------------------------------------- arithmetic
 
 
+@factor_first("alpha", 1)
 def add_(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """input += alpha other."""
     kind = result_type(input, other)
@@ -75,6 +77,7 @@ def add_(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     )
 
 
+@factor_first("alpha", 1)
 def sub_(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """input -= alpha other."""
     kind = result_type(input, other)
@@ -163,11 +166,13 @@ def lerp_(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     return overwrite("lerp_", input.dtype, lerp, input, end, weight)
 
 
+@factor_first("value", 2)
 def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """`addcmul` in place."""
     return overwrite("addcmul_", result_type(input, tensor1, tensor2), addcmul, input, tensor1, tensor2, value=value)
 
 
+@factor_first("value", 2)
 def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """`addcdiv` in place."""
     return overwrite("addcdiv_", result_type(input, tensor1, tensor2), addcdiv, input, tensor1, tensor2, value=value)
