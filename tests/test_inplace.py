@@ -250,3 +250,16 @@ def test_factors_in_front_as_torch(name: str) -> None:
     with pytest.warns(UserWarning, match="the factor in front is deprecated"):
         ours = results(tg)
     assert ours == results(torch)
+
+
+@pytest.mark.filterwarnings("ignore:This overload of")  # torch, of its own
+def test_factors_of_products_in_front_as_torch() -> None:
+    """As published metric learning has them: distances.addmm_(1, -2, x, x.t())."""
+
+    def results(m: Any) -> list:
+        x = m.tensor([[1.0, 2.0], [3.0, 4.0]])
+        return [t.tolist() for t in (x.addmm(2, -2, x, x), m.addmm(2, x, 3, x, x), x.clone().addmm_(1, -2, x, x.t()))]
+
+    with pytest.warns(UserWarning, match="factors in front are deprecated"):
+        ours = results(tg)
+    assert ours == results(torch)

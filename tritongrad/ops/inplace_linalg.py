@@ -6,6 +6,7 @@ from typing import Any
 
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops.linalg import addbmm, addmm, addmv, addr, baddbmm
+from tritongrad.ops.older_forms import factors_between
 from tritongrad.tensor import Tensor, record_inplace
 from tritongrad_kernels import elementwise
 
@@ -20,6 +21,7 @@ def _summed_in_place(name: str, function: Any, x: Tensor, a: Tensor, b: Tensor, 
     return record_inplace(x, lambda: elementwise.copy_into(y.array, x.array), (y, lambda dy: dy))
 
 
+@factors_between
 def addmm_(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`addmm` in place."""
     return _summed_in_place("addmm_", addmm, input, mat1, mat2, beta, alpha)

@@ -10,6 +10,7 @@ from tritongrad.ops import reduce
 from tritongrad.ops.arithmetic import mul
 from tritongrad.ops.joining import stack
 from tritongrad.ops.numpy_names import numpy_names
+from tritongrad.ops.older_forms import factors_between
 from tritongrad.ops.operands import into, refuse, result_type
 from tritongrad.ops.views import expand, permute, reshape, squeeze, t, transpose, unsqueeze
 from tritongrad.precision import lowered, widest
@@ -237,6 +238,7 @@ def _values(c: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Array:
     return elementwise.map(formulas._multiply_add, c, beta, y, dtype=kind, compute=wide)
 
 
+@factors_between
 @lowered
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None

@@ -27,3 +27,19 @@ def factor_first(name: str, operands: int) -> Callable[[Callable[P, R]], Callabl
         return cast(Callable[P, R], called)
 
     return decorated
+
+
+def factors_between(function: Callable[P, R]) -> Callable[P, R]:
+    """f(beta, input, alpha, mat1, mat2), or as a method input.f(beta, alpha, mat1, mat2), is f(input, mat1, mat2) with
+    beta and alpha by name, with a warning."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **named: Any) -> R:
+        numbers = [a for a in args if not isinstance(a, Tensor)] if len(args) == 5 else ()
+        if len(numbers) != 2:
+            return function(*args, **named)
+        warnings.warn(f"{function.__name__}: factors in front are deprecated; say beta= and alpha=", stacklevel=2)
+        tensors: list[Any] = [a for a in args if isinstance(a, Tensor)]
+        return function(*tensors, **dict(zip(("beta", "alpha"), numbers, strict=True)), **named)
+
+    return cast(Callable[P, R], called)
