@@ -619,7 +619,7 @@ def record_several(
     results = tuple([Tensor(a) for a in arrays])
     if autograd.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
         node = autograd.Node(autograd.name_of(function), inputs, function, len(results))
-        node.keep(function)
+        node.keep([function])
         for number, result in enumerate(results):
             result.originate(node)
             result.output_number = number

@@ -81,9 +81,9 @@ class Node:
             elif isinstance(value, _SEQUENCES):
                 self.save(value)
 
-    def keep(self, function: Callable) -> None:
-        """Note the versions of the arrays that a gradient's function holds."""
-        self.save(cell.cell_contents for cell in function.__closure__ or ())
+    def keep(self, functions: Sequence[Callable]) -> None:
+        """Note the versions of the arrays that the functions of gradients hold."""
+        self.save([cell.cell_contents for function in functions for cell in function.__closure__ or ()])
 
     def run(self, gradients: Gradients, wanted: list[bool]) -> Gradients:
         """The gradients of the inputs, given those of the outputs."""
@@ -169,8 +169,7 @@ def node_of(edges: Sequence[Edge]) -> Node | None:
     if not inputs:
         return None
     node = Node(name_of(functions[0]), inputs, functions)
-    for function in functions:
-        node.keep(function)
+    node.keep(functions)
     return node
 
 
@@ -179,7 +178,7 @@ def joint_node(inputs: Sequence[Any], function: Callable[[Any, list[bool]], Grad
     if not is_grad_enabled() or not any(t is not None and t.requires_grad for t in inputs):
         return None
     node = Node(name_of(function), inputs, lambda gradients, wanted: function(gradients[0], wanted))
-    node.keep(function)
+    node.keep([function])
     return node
 
 
