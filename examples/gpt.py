@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = GPTConfig(block_size=16, vocab_size=len(CHARACTERS), n_layer=2, n_head=2, n_embd=64)
+    config = GPTConfig(block_size=16, vocab_size=len(CHARACTERS), n_layer=1, n_head=2, n_embd=64)
     model = GPT(config).to(device)
     tokens = torch.tensor([CODES[character] for character in TEXT], device=device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, betas=(0.9, 0.95), weight_decay=0.0)

@@ -63,7 +63,7 @@ class ViT(nn.Module):
         return self.head(self.encoder(tokens + self.positions)[:, 0])
 
 
-NETWORKS = {"mlp": (MLP, 12, 1e-2), "cnn": (CNN, 5, 1e-2), "vit": (ViT, 4, 6e-3)}  # with epochs and learning rate
+NETWORKS = {"mlp": (MLP, 12, 1e-2), "cnn": (CNN, 5, 1e-2), "vit": (ViT, 3, 8e-3)}  # with epochs and learning rate
 
 
 def load(quick: bool) -> tuple[TensorDataset, TensorDataset]:
