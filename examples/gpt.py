@@ -1,4 +1,4 @@
-"""A small GPT learns the first lines of the Zen of Python by heart, on a CPU in under a minute.
+"""A small GPT learns the first lines of the Zen of Python, on a CPU in under a minute.
 
 python examples/gpt.py
 """
@@ -34,7 +34,7 @@ def batch(tokens: torch.Tensor, size: int, length: int) -> tuple[torch.Tensor, t
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--tell", type=int, default=32, help="characters to write in the end")
     args = parser.parse_args()
