@@ -225,7 +225,7 @@ def family_of(one: Launch) -> str:
 
 def _product_dtype(one: Launch) -> dtype | None:
     """The dtype of the factors if the launch multiplies matrices: that of its first array."""
-    if family_of(one) not in (*_CONVOLUTIONS.values(), "matmul", "small_matmul", "conv3d", "attention"):
+    if family_of(one) not in (*_CONVOLUTIONS.values(), "matmul", "small_matmul", "attention"):
         return None
     return next((a.dtype for a in one.arguments if isinstance(a, Pointer)), None)
 

@@ -155,10 +155,10 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BP=1 << 11, BC=1 << 9),
         "sm_80": dict(BP=16, BC=64, num_warps=4),
     },
-    # Queries x keys; heads wider than 128 have rows of their own.
     # The most scores a head for which attention is a composition of products and a softmax. Each program of the fused
     # kernels serves one head; the interpreter runs them one after the other, whatever they do in some milliseconds.
     "short_attention": {"interpret": dict(SCORES=1 << 14), "sm_80": dict(SCORES=0)},
+    # Queries x keys; heads wider than 128 have rows of their own.
     "attention": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=128, BN=64, num_warps=8, num_stages=2),
