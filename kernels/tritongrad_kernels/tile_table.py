@@ -1,0 +1,199 @@
+"""The one table of tile sizes."""
+
+from __future__ import annotations
+
+# Rows are kernels, columns are architectures, and the interpreter is one of them. An entry of upper case is a block
+# size: the most a program takes of one extent, rounded to a power of two (see `launch.tile`). The interpreter pays ~50 us for
+# an operation of a program and ~10 ns for an element, so its tiles are few and fat, up to Triton's 2^20 elements.
+#
+# Products of 2-byte elements are formed by tensor cores from shared memory. Those of float32 are sums of products
+# whose operands all pass through registers: where that spills them, "sm_90 float32" stands beside the column "sm_90".
+# The compile gate (`make gate`) finds out.
+TILES: dict[str, dict[str, dict[str, int]]] = {
+    "map": {
+        "interpret": dict(BLOCK=1 << 18),
+        "sm_80": dict(BLOCK=1024, num_warps=4),
+    },
+    "random": {
+        "interpret": dict(BLOCK=1 << 18),
+        "sm_80": dict(BLOCK=1024, num_warps=4),
+    },
+    # Draws x categories.
+    "choose": {
+        "interpret": dict(BLOCK=1 << 9, KB=1 << 11),
+        "sm_80": dict(BLOCK=16, KB=256, num_warps=4),
+    },
+    # Kept elements x reduced elements; CHUNK bounds how much of the reduced extent one program folds.
+    "reduce": {
+        "interpret": dict(KEEP=1 << 9, FOLD=1 << 11, CHUNK=1 << 20, LEAST=1),
+        "sm_80": dict(KEEP=32, FOLD=128, CHUNK=8192, LEAST=1024, num_warps=4),
+    },
+    # Rows x elements of a row that one program scans.
+    "scan": {
+        "interpret": dict(KEEP=4, SPAN=1 << 16, LEAST=1 << 18),
+        "sm_80": dict(KEEP=2, SPAN=1024, LEAST=1024, num_warps=4),
+    },
+    # Rows of at most N keys, of which STEP at a time are compared with all.
+    "order": {
+        "interpret": dict(KEEP=16, N=256, STEP=256, LEAST=1 << 20),
+        "sm_80": dict(KEEP=1, N=256, STEP=16, LEAST=4096, num_warps=4),
+    },
+    # Rows x keys; a program holds 16 counters for each key.
+    "radix": {
+        "interpret": dict(KEEP=1, SPAN=1 << 14, LEAST=1 << 14),
+        "sm_80": dict(KEEP=1, SPAN=512, LEAST=512, num_warps=4),
+    },
+    "matmul": {
+        "interpret": dict(BM=1024, BN=1024, BK=1024, SPLIT=1 << 20),
+        "sm_80": dict(BM=128, BN=64, BK=32, SPLIT=4096, num_warps=8, num_stages=3),
+        "sm_80 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
+        "sm_90": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
+        "sm_90 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3),
+        # Left alone, ptxas spills four registers of products whose first operand lies column by column.
+        "sm_100": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
+        "sm_100 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3, maxnreg=168),
+    },
+    # Matrices with no side longer than LONGEST, so many in a program that operands and result have ELEMENTS in all.
+    "small_matmul": {
+        "interpret": dict(LONGEST=128, ELEMENTS=1 << 19),
+        "sm_80": dict(LONGEST=32, ELEMENTS=1 << 12, num_warps=4),
+    },
+    "matmul_integers": {
+        "interpret": dict(BM=64, BN=64, BK=64),
+        "sm_80": dict(BM=16, BN=16, BK=8, num_warps=4),
+    },
+    # Output channels x output pixels x input channels. Pointer convolutions with a kernel window stay at 4 warps:
+    # eight are reported to miscompile (pytorch issue 173068).
+    "conv2d": {
+        "interpret": dict(BO=512, BP=2048, BC=512),
+        "sm_80": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
+    },
+    "conv2d_input_grad": {
+        "interpret": dict(BO=512, BP=2048, BC=512),
+        "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+        # Left alone, ptxas spills two registers to fit a fifth block that shared memory has no room for.
+        "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=128),
+        "sm_100 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+    },
+    # SPLIT is the number of pixels one slab sums over.
+    "conv2d_weight_grad": {
+        "interpret": dict(BO=512, BP=2048, BC=512, SPLIT=1 << 20),
+        "sm_80": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=64, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
+    },
+    # Pixels x channels of any number of groups.
+    "depthwise": {
+        "interpret": dict(BP=1 << 11, BC=1 << 9),
+        # A thread takes several pixels, so that the weights of its channels, which lie apart, are loaded once for all.
+        "sm_80": dict(BP=64, BC=64, LEAST=4096, num_warps=4),
+    },
+    # Weights of an output channel x pixels x output channels; SPLIT is the number of pixels one slab sums over.
+    "depthwise_weight_grad": {
+        "interpret": dict(BK=1 << 5, BP=1 << 9, BO=1 << 6, SPLIT=1 << 20),
+        "sm_80": dict(BK=4, BP=16, BO=64, SPLIT=2048, LEAST=4096, num_warps=4),
+    },
+    # As conv2d_input_grad, with the registers that one more axis takes.
+    "conv3d_input_grad": {
+        "interpret": dict(BO=512, BP=2048, BC=512),
+        "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=128),
+        "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=168),
+        "sm_100 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=128),
+    },
+    # Planes (batch and channels) or taps of them x pixels.
+    "fold": {
+        "interpret": dict(BK=1 << 9, BP=1 << 11),
+        "sm_80": dict(BK=1, BP=512, LEAST=512, num_warps=4),
+    },
+    # Rows (batch and pixels) x channels; CHUNK is the number of rows one program folds.
+    "norm": {
+        "interpret": dict(BM=1 << 11, BC=1 << 9, CHUNK=1 << 20),
+        "sm_80": dict(BM=32, BC=64, CHUNK=1024, num_warps=4),
+    },
+    # Rows x elements of a row.
+    "layernorm": {
+        "interpret": dict(BM=1 << 9, BN=1 << 11),
+        "sm_80": dict(BM=1, BN=2048, LEAST=1024, num_warps=4),
+        # Left alone, ptxas spills a register or two of float64 images to fit one more block.
+        "sm_100": dict(BM=1, BN=2048, LEAST=1024, num_warps=4, maxnreg=192),
+    },
+    # Keys x the elements of a row each names. Left alone, ptxas spills a register or two to fit one more block.
+    "rows": {
+        "interpret": dict(KEYS=1 << 9, REST=1 << 9, LEAST=1 << 18),
+        "sm_80": dict(KEYS=1, REST=256, LEAST=256, num_warps=4, maxnreg=128),
+    },
+    # Rows x units.
+    "recurrent": {
+        "interpret": dict(BM=1 << 9, BC=1 << 7),
+        "sm_80": dict(BM=4, BC=128, LEAST=256, num_warps=4),
+    },
+    # Output pixels x channels.
+    "pool": {
+        "interpret": dict(BP=1 << 11, BC=1 << 9),
+        "sm_80": dict(BP=16, BC=64, num_warps=4),
+    },
+    # The most scores a head for which attention is a composition of products and a softmax. Each program of the fused
+    # kernels serves one head; the interpreter runs them one after the other, whatever they do in some milliseconds.
+    "short_attention": {"interpret": dict(SCORES=1 << 14), "sm_80": dict(SCORES=0)},
+    # Queries x keys; heads wider than 128 have rows of their own.
+    "attention": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=128, BN=64, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=128, BN=64, num_warps=8, num_stages=3),
+        "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_wide": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=64, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=16, num_warps=8, num_stages=2),
+    },
+    "attention_query_grad": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=128, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_query_grad_wide": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=64, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
+    },
+    "attention_key_grad": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=32, BN=128, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    # What is drawn again needs the registers of half the keys.
+    "attention_key_grad_dropout": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_key_grad_wide": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
+    },
+    # Windows or elements x channels. With one channel, more than two windows a thread spill: each has 64-bit places.
+    "volume_pool": {
+        "interpret": dict(BP=1 << 11, BC=1 << 9, LEAST=1 << 16),
+        "sm_80": dict(BP=16, BC=64, LEAST=256, num_warps=4, maxnreg=128),
+        "sm_100": dict(BP=16, BC=64, LEAST=256, num_warps=4, maxnreg=208),
+    },
+    # Rows x classes.
+    "softmax": {
+        "interpret": dict(BM=1 << 9, BN=1 << 11),
+        "sm_80": dict(BM=1, BN=4096, LEAST=1024, num_warps=4),
+    },
+    # Elements of one parameter that one program updates.
+    "optim": {
+        "interpret": dict(BLOCK=1 << 18),
+        "sm_80": dict(BLOCK=4096, num_warps=8),
+    },
+}
