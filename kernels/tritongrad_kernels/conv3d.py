@@ -15,7 +15,6 @@ import triton.language as tl
 from tritongrad_kernels import dtypes, matmul, reduce
 from tritongrad_kernels.array import Array, empty, footprint
 from tritongrad_kernels.conv import (
-    _first_tap,
     arithmetic,
     check_filters,
     empty_image,
@@ -23,6 +22,7 @@ from tritongrad_kernels.conv import (
     over_parts,
     parts,
 )
+from tritongrad_kernels.conv_input_grad import _first_tap
 from tritongrad_kernels.elementwise import contiguous
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped

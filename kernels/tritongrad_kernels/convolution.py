@@ -11,6 +11,8 @@ from typing import Any
 
 from tritongrad_kernels import conv, conv3d, depthwise
 from tritongrad_kernels.array import Array
+from tritongrad_kernels.conv_input_grad import conv2d_input_grad
+from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad
 
 
 def convolution(
@@ -39,7 +41,7 @@ def input_grad(
 ) -> Array:
     """The gradient of `convolution` for its input."""
     rank, run = _chosen(
-        weight.shape, groups, depthwise.depthwise_input_grad, conv.conv2d_input_grad, conv3d.conv3d_input_grad
+        weight.shape, groups, depthwise.depthwise_input_grad, conv2d_input_grad, conv3d.conv3d_input_grad
     )
     lifted = _lifted(dy, rank), _lifted(weight, rank), _lifted_shape(x_shape, rank)
     return _dropped(run(*lifted, *_geometry(rank, stride, padding, dilation), groups), dy.ndim)
@@ -56,7 +58,7 @@ def weight_grad(
 ) -> Array:
     """The gradient of `convolution` for its weight."""
     rank, run = _chosen(
-        weight_shape, groups, depthwise.depthwise_weight_grad, conv.conv2d_weight_grad, conv3d.conv3d_weight_grad
+        weight_shape, groups, depthwise.depthwise_weight_grad, conv2d_weight_grad, conv3d.conv3d_weight_grad
     )
     lifted = _lifted(dy, rank), _lifted(x, rank), _lifted_shape(weight_shape, rank)
     return _dropped(run(*lifted, *_geometry(rank, stride, padding, dilation), groups), x.ndim)
