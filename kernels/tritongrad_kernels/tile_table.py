@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 # Rows are kernels, columns are architectures, and the interpreter is one of them. An entry of upper case is a block
-# size: the most a program takes of one extent, rounded to a power of two (see `launch.tile`). The interpreter pays ~50 us for
-# an operation of a program and ~10 ns for an element, so its tiles are few and fat, up to Triton's 2^20 elements.
+# size: the most a program takes of one extent, rounded to a power of two (see `launch.tile`). The interpreter pays
+# ~50 us for an operation of a program and ~10 ns for an element, so its tiles are few and fat, up to Triton's 2^20
+# elements.
 #
 # Products of 2-byte elements are formed by tensor cores from shared memory. Those of float32 are sums of products
 # whose operands all pass through registers: where that spills them, "sm_90 float32" stands beside the column "sm_90".
