@@ -38,6 +38,7 @@ BANDWIDTH = {
     "_normal": Moves((), ("OUT",)),
     "_count_outside": Moves(("INDEX",), ()),
     "_sum": Moves(("X",), ()),
+    "_sum_slabs": Moves(2, 1),  # wide tiles and deep ones; those have too few columns to write 16 bytes a thread
     "_moments": Moves(("X",), ()),
     "_statistics": Moves(("MOMENTS",), ()),
     "_normalize": Moves(("X", "RESIDUAL"), ("Y",)),

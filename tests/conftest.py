@@ -34,6 +34,7 @@ TINY = {
     "random": {"BLOCK": 16},
     "choose": {"BLOCK": 2, "KB": 4},
     "reduce": {"KEEP": 4, "FOLD": 8, "CHUNK": 16},
+    "slabs": {"BZ": 2, "BN": 16, "TURN": 2},
     "scan": {"KEEP": 2, "SPAN": 16, "LEAST": 1},
     "order": {"KEEP": 2, "N": 8, "STEP": 4, "LEAST": 1},
     "radix": {"KEEP": 2, "SPAN": 32, "LEAST": 1},

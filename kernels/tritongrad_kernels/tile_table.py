@@ -44,6 +44,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(KEEP=1, SPAN=1 << 14, LEAST=1 << 14),
         "sm_80": dict(KEEP=1, SPAN=512, LEAST=512, num_warps=4),
     },
+    # Slabs x elements, and as many elements for TURN times the slabs of short sums.
+    "slabs": {
+        "interpret": dict(BZ=4, BN=1 << 12, TURN=4),
+        "sm_80": dict(BZ=4, BN=1024, TURN=8, num_warps=4),
+    },
     "matmul": {
         "interpret": dict(BM=1024, BN=1024, BK=1024, SPLIT=1 << 20),
         "sm_80": dict(BM=128, BN=64, BK=32, SPLIT=4096, num_warps=8, num_stages=3),
