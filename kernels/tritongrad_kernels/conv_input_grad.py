@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
+from tritongrad_kernels import epilogue
 from tritongrad_kernels.array import Array, footprint
 from tritongrad_kernels.conv import arithmetic, check_filters, empty_image, in_channels_last, parts
 from tritongrad_kernels.launch import cdiv, launch, tile
@@ -27,7 +28,7 @@ def _first_tap(phase, STRIDE: tl.constexpr, DILATION: tl.constexpr, STEP: tl.con
 
 @triton.jit
 def _conv2d_input_grad(
-    DY, W, DX, N, H, WIDTH, C, O, P, Q, pixels,
+    DY, W, ADDEND, BITS, DX, N, H, WIDTH, C, O, P, Q, pixels,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, GROUPS: tl.constexpr,
     EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
@@ -35,18 +36,21 @@ def _conv2d_input_grad(
 ):  # fmt: skip
     """dx[n,h,w,g C + c] = sum_{r,s,o} dy[n, (h + PH - r DH) / SH, (w + PW - s DW) / SW, o] w[o,r,s,c].
 
+    Plus an addend of the same shape unless that is None, and with BITS only where its bit is on.
+
     A gather, so no two programs write one element: pixels are taken phase by phase, (h mod SH, w mod SW), because
     within one phase the taps r = first, first + STEP_H, ... are exactly those whose division leaves no remainder.
     Shapes  as `_conv2d`; STEP = stride / gcd(stride, dilation); `pixels` bounds the pixels of a phase.
     Grid    one program per phase, BP input pixels of it, and BC input channels of one group.
-    Bytes   read dy and w, write dx.
+    Bytes   read dy and w, and addend and bits if there are any, write dx.
     Source  implicit GEMM of the transposed convolution, Chetlur et al. 2014; phases as in Dumoulin and Visin 2016,
             "A guide to convolution arithmetic", section 4.
     """
     blocks_c = tl.cdiv(C, BC)
     blocks_p = tl.cdiv(pixels, BP)
     pid = tl.program_id(0).to(tl.int64)
-    c = ((pid % blocks_c) * BC).to(tl.int32) + tl.arange(0, BC)
+    c0 = ((pid % blocks_c) * BC).to(tl.int32)
+    c = c0 + tl.arange(0, BC)
     g = ((pid // blocks_c) % GROUPS).to(tl.int32)
     pixel = (((pid // (blocks_c * GROUPS)) % blocks_p) * BP).to(tl.int32) + tl.arange(0, BP)
     phase = (pid // (blocks_c * GROUPS * blocks_p)).to(tl.int32)
@@ -93,25 +97,51 @@ def _conv2d_input_grad(
             dy = tl.load(DY + start[:, None] + o[None, :], mask=ok[:, None] & o_in[None, :], other=0.0)
             weight = tl.load(place, mask=o_in[:, None], other=0.0)
         acc = tl.dot(weight.T, dy.T, acc, input_precision=PRECISION, out_dtype=ACC)
-    place = DX + (((n * H + h) * WIDTH + w).to(tl.int64) * (C * GROUPS) + g * C)[:, None] + c[None, :]
-    tl.store(place, acc.T.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+    row = ((n * H + h) * WIDTH + w).to(tl.int64)
+    dx = epilogue._with_addend(acc.T, ADDEND, BITS, row, inside, g * C + c0, g * C + C, C * GROUPS, BC)
+    place = DX + (row * (C * GROUPS) + g * C)[:, None] + c[None, :]
+    tl.store(place, dx.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
 
 
 def conv2d_input_grad(
-    dy: Array, weight: Array, x_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
+    dy: Array,
+    weight: Array,
+    x_shape: Sequence[int],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    addend: Array | None = None,
+    bits: Array | None = None,
 ) -> Array:
-    """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W]."""
+    """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W].
+
+    addend  [N,C,H,W], added before the one rounding; with `bits`, uint8 [N H W, C / 8], only where its bit is on: then
+            8 divides C / groups
+    """
     dy, weight = in_channels_last(dy), in_channels_last(weight)
+    addend = None if addend is None else in_channels_last(addend)
     (n, _, h, w), (p, q) = x_shape, dy.shape[2:]
     check_filters("conv2d", weight.shape)
     dx = empty_image(x_shape, dy)
     for some in parts("conv2d", n, h * w, p * q):
-        _launch_input_grad(dy.slice(0, *some), weight, dx.slice(0, *some), stride, padding, dilation, groups)
+        images = None if addend is None else addend.slice(0, *some)
+        rows = None if bits is None else bits.slice(0, some[0] * h * w, some[1] * h * w)
+        into = dx.slice(0, *some)
+        _launch_input_grad(dy.slice(0, *some), weight, images, rows, into, stride, padding, dilation, groups)
     return dx
 
 
 def _launch_input_grad(
-    dy: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    dy: Array,
+    weight: Array,
+    addend: Array | None,
+    bits: Array | None,
+    dx: Array,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
 ) -> None:
     (n, _, h, w), (o, c, r, s), (p, q) = dx.shape, weight.shape, dy.shape[2:]
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
@@ -123,6 +153,8 @@ def _launch_input_grad(
         cdiv(c, config["BC"]) * groups * cdiv(pixels, config["BP"]) * stride[0] * stride[1],
         dy,
         weight,
+        addend,
+        bits,
         dx,
         n, h, w, c, per_group, p, q, pixels,
         r, s, *stride, *padding, *dilation, *steps, groups,
@@ -131,6 +163,6 @@ def _launch_input_grad(
         *arithmetic(dy),
         flops=2 * dy.size * c * r * s,
         bytes=touched(positions_reading, dy, (h, w), (p, q), (r, s), stride, padding, dilation)
-        + footprint(weight, dx),
+        + footprint(weight, addend, bits, dx),
         **config,
     )  # fmt: skip

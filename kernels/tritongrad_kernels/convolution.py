@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritongrad_kernels import conv, conv3d, depthwise
+from tritongrad_kernels import conv, conv3d, depthwise, epilogue
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.conv_input_grad import conv2d_input_grad
 from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad
@@ -38,13 +38,25 @@ def input_grad(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
+    *,
+    addend: Array | None = None,
+    addend_bits: Array | None = None,
 ) -> Array:
-    """The gradient of `convolution` for its input."""
+    """The gradient of `convolution` for its input, plus `addend`, an array of its shape, dtype and memory order.
+
+    With `addend_bits`, uint8 [pixels, C / 8], the addend counts only where bit j of byte i is on for channel 8 i + j.
+    """
     rank, run = _chosen(
         weight.shape, groups, depthwise.depthwise_input_grad, conv2d_input_grad, conv3d.conv3d_input_grad
     )
     lifted = _lifted(dy, rank), _lifted(weight, rank), _lifted_shape(x_shape, rank)
-    return _dropped(run(*lifted, *_geometry(rank, stride, padding, dilation), groups), dy.ndim)
+    geometry = _geometry(rank, stride, padding, dilation)
+    if addend is None:
+        return _dropped(run(*lifted, *geometry, groups), dy.ndim)
+    addend = conv.in_channels_last(_lifted(addend, rank))
+    if run is conv2d_input_grad and (addend_bits is None or weight.shape[1] % 8 == 0):
+        return _dropped(run(*lifted, *geometry, groups, addend, addend_bits), dy.ndim)
+    return _dropped(epilogue.finish(run(*lifted, *geometry, groups), addend, addend_bits), dy.ndim)
 
 
 def weight_grad(

@@ -76,13 +76,13 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
         "sm_90 float32": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
     },
+    # Left alone, ptxas spills some registers to fit one more block.
     "conv2d_input_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512),
-        "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
+        "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=168),
         "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
         "sm_90 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
-        # Left alone, ptxas spills two registers to fit a fifth block that shared memory has no room for.
-        "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=128),
+        "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=168),
         "sm_100 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
     },
     # SPLIT is the number of pixels one slab sums over.
