@@ -15,6 +15,7 @@ from tritongrad.gpus import GPU, named, of_arch
 from tritongrad.rollback import reachable, unchanged
 from tritongrad.tracing import tracing
 from tritongrad_kernels import launch, memory
+from tritongrad_kernels.descriptors import Described
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.launch import Launch, Pointer
 
@@ -227,7 +228,7 @@ def _product_dtype(one: Launch) -> dtype | None:
     """The dtype of the factors if the launch multiplies matrices: that of its first array."""
     if family_of(one) not in (*_CONVOLUTIONS.values(), "matmul", "small_matmul", "attention"):
         return None
-    return next((a.dtype for a in one.arguments if isinstance(a, Pointer)), None)
+    return next((a.dtype for a in one.arguments if isinstance(a, Pointer | Described)), None)
 
 
 def _precision(log: list[Launch]) -> str:

@@ -17,10 +17,12 @@ from typing import Any
 import tritongrad_kernels
 from tritongrad_kernels import memory
 from tritongrad_kernels.array import Array
+from tritongrad_kernels.descriptors import Described, Descriptor, interpreted, native
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.tile_table import TILES as TILES
 
 _GPUS = ("sm_80", "sm_90", "sm_100")
+_WITH_TMA = ("sm_90", "sm_100")
 _overrides: list[Mapping[str, Mapping[str, int]]] = []
 _columns: list[str] = []
 generation = 0
@@ -53,7 +55,8 @@ class Launch:
     """One kernel start as declared by its launcher.
 
     function   the jit function behind `kernel`, its name
-    arguments  its positional arguments, with a Pointer for each array; `options` are the others, by name
+    arguments  its positional arguments, with a Pointer for each array and a Described for each descriptor; `options`
+               are the others, by name
     at_most    whether `bytes` is a bound, the exact number depending on values
     """
 
@@ -83,6 +86,11 @@ def column_for(architecture: str) -> str:
     vendor, _, number = architecture.partition("_")
     known = [int(name.partition("_")[2]) for name in _GPUS]
     return f"{vendor}_{max((k for k in known if k <= int(number)), default=known[0])}" if number else _GPUS[0]
+
+
+def has_tma() -> bool:
+    """Whether the column in use is one of GPUs that follow descriptors (see `descriptors`)."""
+    return (_columns[-1] if _columns else arch()) in _WITH_TMA
 
 
 def _row(name: str, itemsize: int) -> Mapping[str, int]:
@@ -171,7 +179,7 @@ def launch(
     at_most: Any = False,
     **options: Any,
 ) -> None:
-    """Start `kernel` on `grid` programs. Arrays among `args` go as pointers and must share one device.
+    """Start `kernel` on `grid` programs, with arrays as pointers and a Descriptor as Triton's; all share one device.
 
     `flops` and `bytes` are what the launch has to do and move at least: reads and writes of each distinct byte; 0 bytes
     stand for a launch that does not say.
@@ -185,30 +193,48 @@ def launch(
     if grid[0] >= 2**31 or any(n > 65535 for n in grid[1:]):
         raise KernelError(f"{name}: grid {grid} exceeds the GPU's limits of (2^31-1, 65535, 65535) programs")
     device: memory.Device | None = None
+    described = False
     for a in args:
-        if type(a) is Array:
+        kind = type(a)
+        if kind is Descriptor:
+            described, a, kind = True, a.array, Array
+        if kind is Array:
             if device is None:
                 device = a.memory.device
             elif a.memory.device is not device and a.memory.device != device:
-                where = sorted({str(b.device) for b in args if isinstance(b, Array)})
-                raise RuntimeError(f"{name}: expected all tensors on one device, but they are on {' and '.join(where)}")
+                raise RuntimeError(f"{name}: expected all tensors on one device, but they are on {_places(args)}")
     if device is not None and device.type == "cpu":
         memory.host_given_to_kernel()
     if _listeners or around:
-        specs = tuple(Pointer(a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Array) else a for a in args)
-        told = Launch(name, grid, flops, bytes, kernel, specs, options, at_most)
+        told = Launch(name, grid, flops, bytes, kernel, tuple(map(_spec, args)), options, at_most)
         for log in _listeners:
             log.append(told)
     if memory.in_dry_run():
         return
     if tritongrad_kernels.INTERPRETED:
         options = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages", "maxnreg")}
+    given: Sequence[Any] = args
     try:
+        if described:
+            convert = interpreted if tritongrad_kernels.INTERPRETED else native
+            given = [convert(a) if type(a) is Descriptor else a for a in args]
         with memory.on_device(device or memory.DEFAULT_DEVICE), around(told, indirect) if around else _ALONE:
-            kernel[grid](*args, **options)
+            kernel[grid](*given, **options)
     except Exception as error:
-        described = ", ".join(map(_describe, args))
-        raise KernelError(f"{name}[{grid}]({described}) failed: {_root(error)}") from error
+        told_of = ", ".join(map(_describe, args))
+        raise KernelError(f"{name}[{grid}]({told_of}) failed: {_root(error)}") from error
+
+
+def _spec(value: Any) -> Any:
+    """An argument as `Launch` tells of it."""
+    if isinstance(value, Array):
+        return Pointer(value.dtype, value.data_ptr() % 16 == 0)
+    return Described(value.array.dtype, value.block) if isinstance(value, Descriptor) else value
+
+
+def _places(args: Sequence[Any]) -> str:
+    arrays = (a.array if isinstance(a, Descriptor) else a for a in args)
+    return " and ".join(sorted({str(a.device) for a in arrays if isinstance(a, Array)}))
 
 
 def _describe(value: Any) -> str:

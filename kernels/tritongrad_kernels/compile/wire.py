@@ -11,7 +11,8 @@ from typing import Any
 
 import triton.language as tl
 
-from tritongrad_kernels import dtypes
+from tritongrad_kernels import descriptors, dtypes
+from tritongrad_kernels.descriptors import Described
 from tritongrad_kernels.launch import Launch, Pointer
 
 
@@ -37,6 +38,8 @@ def decode(message: Mapping[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
 def _encode(value: Any) -> Any:
     if isinstance(value, Pointer):
         return {"pointer": value.dtype.name, "aligned": value.aligned}
+    if isinstance(value, Described):
+        return {"descriptor": value.dtype.name, "block": list(value.block)}
     if isinstance(value, tl.dtype):
         return {"dtype": str(value)}
     if isinstance(value, tl.constexpr):
@@ -55,6 +58,8 @@ def _decode(value: Any) -> Any:
         return value
     if "pointer" in value:
         return Pointer(dtypes.by_name(value["pointer"]), value["aligned"])
+    if "descriptor" in value:
+        return descriptors.stand_in(Described(dtypes.by_name(value["descriptor"]), tuple(value["block"])))
     if "dtype" in value:
         return tl.dtype(value["dtype"])
     if "constexpr" in value:

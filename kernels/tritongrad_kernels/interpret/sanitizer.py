@@ -316,7 +316,11 @@ class Sanitizer(Memory):
         return super().load_box(self._checked_box(box, dtype, False), dtype)
 
     def store_box(self, box: Box, value: np.ndarray) -> None:
-        super().store_box(self._checked_box(box, value.dtype, True), value)
+        real = self._checked_box(box, value.dtype, True)
+        super().store_box(real, value)
+        bits = np.dtype(f"u{value.dtype.itemsize}")
+        if self.active and (super().load_box(real, bits) != value.view(bits)).any():
+            raise self._error("stores different values to one element from several lanes")
 
     def _checked_box(self, box: Box, dtype: np.dtype, writes: bool) -> Box:
         if not self.active:
