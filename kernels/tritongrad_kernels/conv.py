@@ -21,29 +21,20 @@ from tritongrad_kernels.array import Array, channels_last_strides, empty, footpr
 from tritongrad_kernels.elementwise import TRITON_TYPE, cast, contiguous, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
+from tritongrad_kernels.moments import empty_moments, no_moments, runs_of, store_moments, with_tile
 from tritongrad_kernels.windows import Pair as Pair, output_size as output_size, rows_read, touched
 
 
 @triton.jit
-def _conv2d(
-    X, W, BIAS, Y, N, H, WIDTH, C, O, P, Q,
+def _conv2d_tile(
+    X, W, BIAS, Y, tile, g, o, N, H, WIDTH, C, O, P, Q,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, GROUPS: tl.constexpr,
     EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
     PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """y[n,p,q,o] = bias[o] + sum_{r,s,c} x[n, p SH + r DH - PH, q SW + s DW - PW, g C + c] w[o,r,s,c].
-
-    Shapes  x [N,H,WIDTH,GROUPS C], w [GROUPS O,R,S,C], y [N,P,Q,GROUPS O], channels innermost; C and O per group g.
-    Grid    one program per BP output pixels x BO output channels of one group.
-    Bytes   read x and w, write y (re-reads of the window's halo hit L2).
-    Source  implicit GEMM, Chetlur et al. 2014 (cuDNN), section 3.
-    """
-    blocks_o = tl.cdiv(O, BO)
-    pid = tl.program_id(0).to(tl.int64)
-    g = ((pid // blocks_o) % GROUPS).to(tl.int32)
-    o = ((pid % blocks_o) * BO).to(tl.int32) + tl.arange(0, BO)
-    pixel = ((pid // (blocks_o * GROUPS)) * BP).to(tl.int32) + tl.arange(0, BP)
+    """Store the pixels of `tile` for channels o [BO] of group g; what was stored [BO, BP], and which are pixels."""
+    pixel = (tile * BP).to(tl.int32) + tl.arange(0, BP)
     inside = pixel < N * P * Q
     n = pixel // (P * Q)
     h0 = (pixel // Q - n * P) * SH - PH
@@ -70,10 +61,59 @@ def _conv2d(
             x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in, other=0.0)
             weight = tl.load(place, mask=c_in, other=0.0)
         acc = tl.dot(weight, x.T, acc, input_precision=PRECISION, out_dtype=ACC)
-    if BIAS is not None:
-        acc += tl.load(BIAS + g * O + clamped(o, O, EVEN_O))[:, None].to(ACC)
+    y = rounded(acc, BIAS, g * O + clamped(o, O, EVEN_O), Y.dtype.element_ty, ACC)
     place = Y + (pixel.to(tl.int64) * (O * GROUPS) + g * O)[:, None] + o[None, :]
-    tl.store(place, acc.T.to(Y.dtype.element_ty), mask=inside[:, None] & (o < O)[None, :])
+    tl.store(place, y.T, mask=inside[:, None] & (o < O)[None, :])
+    return y, inside
+
+
+@triton.jit
+def rounded(acc, BIAS, channel, DTYPE: tl.constexpr, ACC: tl.constexpr):
+    """What is stored of acc [channels, pixels]: bias (unless None) added, in DTYPE."""
+    if BIAS is not None:
+        acc += tl.load(BIAS + channel)[:, None].to(ACC)
+    return acc.to(DTYPE)
+
+
+@triton.jit
+def _conv2d(
+    X, W, BIAS, Y, MOMENTS, runs, N, H, WIDTH, C, O, P, Q,
+    R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, GROUPS: tl.constexpr,
+    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
+    PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """y[n,p,q,o] = bias[o] + sum_{r,s,c} x[n, p SH + r DH - PH, q SW + s DW - PW, g C + c] w[o,r,s,c].
+
+    Shapes  x [N,H,WIDTH,GROUPS C], w [GROUPS O,R,S,C], y [N,P,Q,GROUPS O], channels innermost; C and O per group g;
+            moments [runs, 3, GROUPS O] of y, or None.
+    Grid    one program per tile of BP output pixels x BO output channels of one group; for moments, one per run: the
+            tiles run, run + runs, ...
+    Bytes   read x and w, write y (re-reads of the window's halo hit L2) and moments.
+    Source  implicit GEMM, Chetlur et al. 2014 (cuDNN), section 3; moments as in `moments`.
+    """
+    blocks_o = tl.cdiv(O, BO)
+    pid = tl.program_id(0).to(tl.int64)
+    g = ((pid // blocks_o) % GROUPS).to(tl.int32)
+    o = ((pid % blocks_o) * BO).to(tl.int32) + tl.arange(0, BO)
+    run = pid // (blocks_o * GROUPS)
+    if MOMENTS is None:
+        _conv2d_tile(
+            X, W, BIAS, Y, run, g, o, N, H, WIDTH, C, O, P, Q,
+            R, S, SH, SW, PH, PW, DH, DW, GROUPS, EVEN_C, EVEN_O, PRECISION, ACC, BO, BP, BC,
+        )  # fmt: skip
+    else:
+        count, mean, squares = no_moments(BO, ACC)
+        # What does not change from tile to tile is worked out again in each: to keep it takes a quarter more registers.
+        for tile in tl.range(run, tl.cdiv(N * P * Q, BP), runs, disable_licm=True):
+            y, inside = _conv2d_tile(
+                X, W, BIAS, Y, tile, g, o, N, H, WIDTH, C, O, P, Q,
+                R, S, SH, SW, PH, PW, DH, DW, GROUPS, EVEN_C, EVEN_O, PRECISION, ACC, BO, BP, BC,
+            )  # fmt: skip
+            count, mean, squares = with_tile(
+                count, mean, squares, y, inside, tl.minimum(N * P * Q - tile * BP, BP), ACC
+            )
+        store_moments(MOMENTS, count, mean, squares, run, g * O + o, O * GROUPS, o < O)
 
 
 MOST_PIXELS = (1 << 31) - (1 << 16)
@@ -84,6 +124,26 @@ def conv2d(
     x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """Cross-correlate x [N,C,H,W] with weight [O,C/groups,R,S] (+ bias [O]) into channels-last [N,O,P,Q]."""
+    return _conv2d_of(x, weight, bias, stride, padding, dilation, groups, False)[0]
+
+
+def conv2d_with_moments(
+    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> tuple[Array, Array | None]:
+    """`conv2d`, and the `moments` [runs, 3, O] of its result; None where that takes more launches than one."""
+    return _conv2d_of(x, weight, bias, stride, padding, dilation, groups, True)
+
+
+def _conv2d_of(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    want_moments: bool,
+) -> tuple[Array, Array | None]:
     x, weight = in_channels_last(x), in_channels_last(weight)
     bias = None if bias is None else contiguous(bias)
     (n, _, h, w), (o, _, r, s) = x.shape, weight.shape
@@ -91,33 +151,52 @@ def conv2d(
     p = output_size(h, r, stride[0], padding[0], dilation[0])
     q = output_size(w, s, stride[1], padding[1], dilation[1])
     y = empty_image((n, o, p, q), x)
-    for some in parts("conv2d", n, h * w, p * q):
-        _launch_conv2d(x.slice(0, *some), weight, bias, y.slice(0, *some), stride, padding, dilation, groups)
-    return y
+    geometry = (stride, padding, dilation, groups)
+    ranges = list(parts("conv2d", n, h * w, p * q))
+    if len(ranges) == 1:
+        return y, _launch_conv2d(x, weight, bias, y, *geometry, want_moments)
+    for some in ranges:
+        _launch_conv2d(x.slice(0, *some), weight, bias, y.slice(0, *some), *geometry, False)
+    return y, None
 
 
 def _launch_conv2d(
-    x: Array, weight: Array, bias: Array | None, y: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
-) -> None:
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    y: Array,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    want_moments: bool,
+) -> Array | None:
     (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight.shape, y.shape[2:]
     per_group = o // groups
     config = tile("conv2d", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=n * p * q, BC=c)
+    tiles, blocks = cdiv(n * p * q, config["BP"]), cdiv(per_group, config["BO"]) * groups
+    runs = runs_of(tiles, blocks) if want_moments else tiles
+    moments = empty_moments(runs, y) if want_moments else None
     launch(
         _conv2d,
-        cdiv(per_group, config["BO"]) * groups * cdiv(n * p * q, config["BP"]),
+        blocks * runs,
         x,
         weight,
         bias,
         y,
+        moments,
+        runs if want_moments else 1,
         n, h, w, c, per_group, p, q,
         r, s, *stride, *padding, *dilation, groups,
         c % config["BC"] == 0,
         per_group % config["BO"] == 0,
         *arithmetic(x),
         flops=2 * y.size * c * r * s,
-        bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(weight, bias, y),
+        bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation)
+        + footprint(weight, bias, y, moments),
         **config,
     )  # fmt: skip
+    return moments
 
 
 def over_parts(name: str, part: Callable[[Array, Array, dtypes.dtype], Array], dy: Array, x: Array) -> Array:

@@ -30,6 +30,26 @@ def convolution(
     return _dropped(run(*lifted, *_geometry(rank, stride, padding, dilation), groups), x.ndim)
 
 
+def with_moments(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> tuple[Array, Array | None]:
+    """`convolution`, and the moments [runs, 3, O] of what it stored, per channel (see `moments`).
+
+    None where its kernel takes none: depthwise, in three dimensions, and more pixels than one launch counts.
+    """
+    if depthwise.fits(weight.shape, groups) or x.ndim == 5:
+        return convolution(x, weight, bias, stride, padding, dilation, groups), None
+    s, p, d = _geometry(4, stride, padding, dilation)
+    y, moments = conv.conv2d_with_moments(_lifted(x, 4), _lifted(weight, 4), bias, s, p, d, groups)
+    return _dropped(y, x.ndim), moments
+
+
 def input_grad(
     dy: Array,
     weight: Array,

@@ -91,7 +91,10 @@ class _Rewriter(ast.NodeTransformer):
     def visit_For(self, node: ast.For) -> ast.AST:
         if not isinstance(node.iter, ast.Call):
             return _refusal(node, "a kernel's loop goes over range, tl.range or tl.static_range")
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        if ast.unparse(node.iter.func) == "tl.range":
+            node.iter = _call("__range", *node.iter.args)  # its other arguments say how a GPU should run the loop
+        return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)
