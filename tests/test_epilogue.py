@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from tests.check import EPS, NUMPY, randn
-from tritongrad_kernels import convolution
+from tritongrad_kernels import convolution, dtypes, launch
 from tritongrad_kernels.array import from_host
+from tritongrad_kernels.epilogue import Through
 
 
 def bits_of(on: np.ndarray) -> np.ndarray:
@@ -90,3 +92,78 @@ def test_an_addend_of_other_dtypes(dtype: str) -> None:
     exact = expected(dy, weight, x, geometry) + addend.astype(np.float64)
     rounded = exact.astype(np.float32 if dtype != "float64" else np.float64).astype(NUMPY[dtype])
     assert np.array_equal(got.numpy(), rounded)
+
+
+def norm_of(x: np.ndarray, dtype: str, affine: bool) -> tuple[Through, np.ndarray, np.ndarray]:
+    """A norm over [N,C,...] that read x: for the kernel; its output, rounded; and (x - mean) rstd, both [N,C,...]."""
+    rows = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
+    accumulator = np.float64 if dtype == "float64" else np.float32
+    c = x.shape[1]
+    mean, rstd = randn(c, seed=5).astype(accumulator), (1 + np.abs(randn(c, seed=6))).astype(accumulator)
+    weight, bias = (randn(c, seed=k).astype(NUMPY[dtype]) if affine else None for k in (7, 8))
+    z = (rows.astype(accumulator) - mean) * rstd
+    scale = rstd if weight is None else rstd * weight.astype(accumulator)
+    y = (rows.astype(accumulator) - mean) * scale
+    y = (y if bias is None else y + bias.astype(accumulator)).astype(NUMPY[dtype])
+
+    def image(a: np.ndarray) -> np.ndarray:
+        return np.moveaxis(a.reshape(x.shape[0], *x.shape[2:], c), -1, 1)
+
+    arrays = (None if a is None else from_host(a) for a in (weight, bias))
+    return Through(from_host(rows), from_host(mean), from_host(rstd), *arrays), image(y), image(z)
+
+
+@pytest.mark.parametrize("relu", ["recompute", "recompute, affine", "bits", None])
+@pytest.mark.parametrize(("x", "w", "geometry"), [p for p in CASES if p.id in ("phases without taps", "depthwise")])
+def test_through_a_norm(x: tuple[int, ...], w: tuple[int, ...], geometry: dict, relu: str | None, tiles: str) -> None:
+    dy, weight, dx = gradients(x, w, geometry, "float32")
+    through, y, z = norm_of(randn(*x, seed=9).astype(np.float32), "float32", relu == "recompute, affine")
+    on = np.ones(x, bool) if relu is None else y > 0 if relu != "bits" else randn(*x, seed=4) > 0
+    through = replace(through, relu=from_host(bits_of(on)) if relu == "bits" else relu and "recompute")
+    addend = randn(*x, seed=3).astype(np.float32)
+    g, sums = convolution.input_grad_through(
+        from_host(dy), from_host(weight), x, *kernel_geometry(len(x) - 2, geometry), through, addend=from_host(addend)
+    )
+    want = np.where(on, dx + addend, 0)
+    near(g, want, "float32", math.prod(w))
+    axes = (0, *range(2, len(x)))
+    both = np.stack([want.sum(axes), (want * z).sum(axes)])
+    assert sums.dtype is dtypes.float32
+    bound = 8 * EPS["float32"] * (2 + math.sqrt(math.prod(w) + g.size)) * max(1.0, np.abs(both).max())
+    np.testing.assert_allclose(sums.numpy().astype(np.float64).sum(0), both, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_through_a_norm_in_other_dtypes(dtype: str) -> None:
+    """Sums are those of what was stored: exactly, up to the accumulator's own rounding."""
+    x, w, geometry = CASES[0].values
+    dy, weight, dx = gradients(x, w, geometry, dtype)
+    through, y, z = norm_of(randn(*x, seed=9).astype(NUMPY[dtype]), dtype, True)
+    addend, on = randn(*x, seed=3).astype(NUMPY[dtype]), randn(*x, seed=4) > 0
+    g, sums = convolution.input_grad_through(
+        from_host(dy), from_host(weight), x, *kernel_geometry(2, geometry), through,
+        addend=from_host(addend), addend_bits=from_host(bits_of(on)),
+    )  # fmt: skip
+    want = np.where(y.astype(np.float64) > 0, dx + np.where(on, addend.astype(np.float64), 0), 0)
+    near(g, want, dtype, math.prod(w))
+    stored = g.numpy().astype(np.float64)
+    both = np.stack([stored.sum((0, 2, 3)), (stored * z.astype(np.float64)).sum((0, 2, 3))])
+    exact = EPS["float64" if dtype == "float64" else "float32"] * g.size * np.abs(both).max()
+    np.testing.assert_allclose(sums.numpy().astype(np.float64).sum(0), both, rtol=0, atol=exact)
+
+
+def test_few_programs_walk_many_tiles() -> None:
+    """Sums of 2,000 pixels in 4 runs, which a run's number and nothing else decides."""
+    x, w = (5, 16, 20, 20), (3, 16, 1, 1)
+    dy, weight, dx = gradients(x, w, CASES[1].values[2], "float32")
+    through, y, z = norm_of(randn(*x, seed=9).astype(np.float32), "float32", False)
+    with launch.tiles(conv2d_input_grad={"BP": 512, "BO": 16, "BC": 16}), launch.recording() as log:
+        one = convolution.input_grad_through(from_host(dy), from_host(weight), x, (1, 1), (0, 0), (1, 1), 1, through)
+    assert [(r.kernel, r.grid) for r in log][-1:] == [("_conv2d_input_grad", (4,))]
+    with launch.tiles(conv2d_input_grad={"BP": 16, "BO": 16, "BC": 16}):
+        two = convolution.input_grad_through(from_host(dy), from_host(weight), x, (1, 1), (0, 0), (1, 1), 1, through)
+    assert one[1].shape == (4, 2, 16) and two[1].shape == (125, 2, 16)
+    want = np.where(y > 0, dx, 0)
+    for g, sums in (one, two):
+        near(g, want, "float32", 3)
+        np.testing.assert_allclose(sums.numpy().sum(0)[1], (want * z).sum((0, 2, 3)), atol=1e-3)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import epilogue
 from tritongrad_kernels.array import Array, footprint
 from tritongrad_kernels.conv import arithmetic, check_filters, empty_image, in_channels_last, parts
+from tritongrad_kernels.epilogue import Epilogue, _store, _store_sums
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
 from tritongrad_kernels.windows import Pair, positions_reading, touched
@@ -27,33 +27,19 @@ def _first_tap(phase, STRIDE: tl.constexpr, DILATION: tl.constexpr, STEP: tl.con
 
 
 @triton.jit
-def _conv2d_input_grad(
-    DY, W, ADDEND, BITS, DX, N, H, WIDTH, C, O, P, Q, pixels,
+def _input_grad_tile(
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, tile, g, first,
+    N, H, WIDTH, C, O, P, Q, pixels,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, GROUPS: tl.constexpr,
-    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
+    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """dx[n,h,w,g C + c] = sum_{r,s,o} dy[n, (h + PH - r DH) / SH, (w + PW - s DW) / SW, o] w[o,r,s,c].
-
-    Plus an addend of the same shape unless that is None, and with BITS only where its bit is on.
-
-    A gather, so no two programs write one element: pixels are taken phase by phase, (h mod SH, w mod SW), because
-    within one phase the taps r = first, first + STEP_H, ... are exactly those whose division leaves no remainder.
-    Shapes  as `_conv2d`; STEP = stride / gcd(stride, dilation); `pixels` bounds the pixels of a phase.
-    Grid    one program per phase, BP input pixels of it, and BC input channels of one group.
-    Bytes   read dy and w, and addend and bits if there are any, write dx.
-    Source  implicit GEMM of the transposed convolution, Chetlur et al. 2014; phases as in Dumoulin and Visin 2016,
-            "A guide to convolution arithmetic", section 4.
-    """
-    blocks_c = tl.cdiv(C, BC)
+    """Store the pixels of `tile` for the channels of group g from `first` on; their part of the sums, as `_store`."""
     blocks_p = tl.cdiv(pixels, BP)
-    pid = tl.program_id(0).to(tl.int64)
-    c0 = ((pid % blocks_c) * BC).to(tl.int32)
-    c = c0 + tl.arange(0, BC)
-    g = ((pid // blocks_c) % GROUPS).to(tl.int32)
-    pixel = (((pid // (blocks_c * GROUPS)) % blocks_p) * BP).to(tl.int32) + tl.arange(0, BP)
-    phase = (pid // (blocks_c * GROUPS * blocks_p)).to(tl.int32)
+    c = first + tl.arange(0, BC)
+    pixel = ((tile % blocks_p) * BP).to(tl.int32) + tl.arange(0, BP)
+    phase = (tile // blocks_p).to(tl.int32)
     h_phase = phase // SW
     w_phase = phase % SW
     rows = (H - h_phase + SH - 1) // SH
@@ -70,7 +56,6 @@ def _conv2d_input_grad(
     p0 = (h + PH - r0 * DH) // SH
     q0 = (w + PW - s0 * DW) // SW
     # A negative numerator only occurs with exact division, where truncation and floor agree.
-    c_in = c < C
     c = clamped(c, C, EVEN_C)
     blocks_o = tl.cdiv(O, BO)
     acc = tl.zeros((BC, BP), ACC)
@@ -98,12 +83,73 @@ def _conv2d_input_grad(
             weight = tl.load(place, mask=o_in[:, None], other=0.0)
         acc = tl.dot(weight.T, dy.T, acc, input_precision=PRECISION, out_dtype=ACC)
     row = ((n * H + h) * WIDTH + w).to(tl.int64)
-    dx = epilogue._with_addend(acc.T, ADDEND, BITS, row, inside, g * C + c0, g * C + C, C * GROUPS, BC)
-    place = DX + (row * (C * GROUPS) + g * C)[:, None] + c[None, :]
-    tl.store(place, dx.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+    return _store(
+        acc.T, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, row, inside,
+        g * C + first, g * C + C, C * GROUPS, RELU, BP, BC,
+    )  # fmt: skip
+
+
+@triton.jit
+def _conv2d_input_grad(
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS,
+    runs, N, H, WIDTH, C, O, P, Q, pixels,
+    R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, GROUPS: tl.constexpr,
+    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr, RELU: tl.constexpr,
+    PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """dx[n,h,w,g C + c] = sum_{r,s,o} dy[n, (h + PH - r DH) / SH, (w + PW - s DW) / SW, o] w[o,r,s,c].
+
+    A gather, so no two programs write one element: pixels are taken phase by phase, (h mod SH, w mod SW), because
+    within one phase the taps r = first, first + STEP_H, ... are exactly those whose division leaves no remainder.
+    What `epilogue` tells of happens before dx is stored, as far as its arguments are not None.
+    Shapes  as `_conv2d`; STEP = stride / gcd(stride, dilation); `pixels` bounds the pixels of a phase.
+    Grid    one program per tile, which is BP input pixels of a phase, and BC input channels of one group; for sums, one
+            per run: the tiles run, run + runs, ...
+    Bytes   read dy, w and what the epilogue needs, write dx and sums.
+    Source  implicit GEMM of the transposed convolution, Chetlur et al. 2014; phases as in Dumoulin and Visin 2016,
+            "A guide to convolution arithmetic", section 4.
+    """
+    blocks_c = tl.cdiv(C, BC)
+    pid = tl.program_id(0).to(tl.int64)
+    first = ((pid % blocks_c) * BC).to(tl.int32)
+    g = ((pid // blocks_c) % GROUPS).to(tl.int32)
+    run = pid // (blocks_c * GROUPS)
+    if SUMS is None:
+        _input_grad_tile(
+            DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, run, g, first,
+            N, H, WIDTH, C, O, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, GROUPS, EVEN_C, EVEN_O, RELU,
+            PRECISION, ACC, BO, BP, BC,
+        )  # fmt: skip
+    else:
+        plain = tl.zeros((BC,), ACC)
+        product = tl.zeros((BC,), ACC)
+        for tile in tl.range(run, tl.cdiv(pixels, BP) * SH * SW, runs, disable_licm=True):
+            a, b = _input_grad_tile(
+                DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, tile, g, first,
+                N, H, WIDTH, C, O, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, GROUPS, EVEN_C, EVEN_O,
+                RELU, PRECISION, ACC, BO, BP, BC,
+            )  # fmt: skip
+            plain += a
+            product += b
+        _store_sums(SUMS, RSTD, plain, product, run, g * C + first, g * C + C, C * GROUPS, BC)
 
 
 def conv2d_input_grad(
+    dy: Array, weight: Array, x_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W]."""
+    dy, weight = in_channels_last(dy), in_channels_last(weight)
+    check_filters("conv2d", weight.shape)
+    dx = empty_image(x_shape, dy)
+    for some in _launches(dy, x_shape):
+        images = dy.slice(0, *some), weight, dx.slice(0, *some)
+        _launch_input_grad(*images, stride, padding, dilation, groups, Epilogue())
+    return dx
+
+
+def conv2d_input_grad_with(
+    after: Epilogue,
     dy: Array,
     weight: Array,
     x_shape: Sequence[int],
@@ -111,58 +157,51 @@ def conv2d_input_grad(
     padding: Pair,
     dilation: Pair,
     groups: int,
-    addend: Array | None = None,
-    bits: Array | None = None,
-) -> Array:
-    """The gradient of `conv2d` for its input: dy [N,O,P,Q], weight [O,C/groups,R,S] -> channels-last [N,C,H,W].
-
-    addend  [N,C,H,W], added before the one rounding; with `bits`, uint8 [N H W, C / 8], only where its bit is on: then
-            8 divides C / groups
-    """
+) -> tuple[Array, Array | None]:
+    """`conv2d_input_grad`, and what comes `after` it, in one launch: see `epilogue.finish`. `runs_epilogue` says if."""
     dy, weight = in_channels_last(dy), in_channels_last(weight)
-    addend = None if addend is None else in_channels_last(addend)
-    (n, _, h, w), (p, q) = x_shape, dy.shape[2:]
     check_filters("conv2d", weight.shape)
     dx = empty_image(x_shape, dy)
-    for some in parts("conv2d", n, h * w, p * q):
-        images = None if addend is None else addend.slice(0, *some)
-        rows = None if bits is None else bits.slice(0, some[0] * h * w, some[1] * h * w)
-        into = dx.slice(0, *some)
-        _launch_input_grad(dy.slice(0, *some), weight, images, rows, into, stride, padding, dilation, groups)
-    return dx
+    return dx, _launch_input_grad(dy, weight, dx, stride, padding, dilation, groups, after)
+
+
+def runs_epilogue(dy: Array, weight: Array, x_shape: Sequence[int], after: Epilogue) -> bool:
+    """Whether one launch does it: bits of a group's channels are whole bytes, and all pixels can be counted."""
+    return (weight.shape[1] % 8 == 0 or not after.has_bits) and len(_launches(dy, x_shape)) == 1
+
+
+def _launches(dy: Array, x_shape: Sequence[int]) -> list[tuple[int, int]]:
+    return list(parts("conv2d", x_shape[0], math.prod(x_shape[2:]), math.prod(dy.shape[2:])))
 
 
 def _launch_input_grad(
-    dy: Array,
-    weight: Array,
-    addend: Array | None,
-    bits: Array | None,
-    dx: Array,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> None:
+    dy: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int, after: Epilogue
+) -> Array | None:
     (n, _, h, w), (o, c, r, s), (p, q) = dx.shape, weight.shape, dy.shape[2:]
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
     per_group = o // groups
     config = tile("conv2d_input_grad", least=16, itemsize=dy.dtype.itemsize, BO=per_group, BP=pixels, BC=c)
     steps = [st // math.gcd(st, d) for st, d in zip(stride, dilation, strict=True)]
+    tiles, blocks = cdiv(pixels, config["BP"]) * stride[0] * stride[1], cdiv(c, config["BC"]) * groups
+    runs, sums = after.runs_and_sums(tiles, blocks, dx)
     launch(
         _conv2d_input_grad,
-        cdiv(c, config["BC"]) * groups * cdiv(pixels, config["BP"]) * stride[0] * stride[1],
+        blocks * runs,
         dy,
         weight,
-        addend,
-        bits,
+        *after.arrays,
         dx,
+        sums,
+        1 if sums is None else runs,
         n, h, w, c, per_group, p, q, pixels,
         r, s, *stride, *padding, *dilation, *steps, groups,
         c % config["BC"] == 0,
         per_group % config["BO"] == 0,
+        after.relu,
         *arithmetic(dy),
         flops=2 * dy.size * c * r * s,
         bytes=touched(positions_reading, dy, (h, w), (p, q), (r, s), stride, padding, dilation)
-        + footprint(weight, addend, bits, dx),
+        + footprint(weight, *after.arrays, dx, sums),
         **config,
     )  # fmt: skip
+    return sums

@@ -11,8 +11,9 @@ from typing import Any
 
 from tritongrad_kernels import conv, conv3d, depthwise, epilogue
 from tritongrad_kernels.array import Array
-from tritongrad_kernels.conv_input_grad import conv2d_input_grad
+from tritongrad_kernels.conv_input_grad import conv2d_input_grad, conv2d_input_grad_with, runs_epilogue
 from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad
+from tritongrad_kernels.epilogue import Epilogue, Through
 
 
 def convolution(
@@ -62,21 +63,62 @@ def input_grad(
     addend: Array | None = None,
     addend_bits: Array | None = None,
 ) -> Array:
-    """The gradient of `convolution` for its input, plus `addend`, an array of its shape, dtype and memory order.
+    """The gradient of `convolution` for its input, plus `addend`, an array of its shape and dtype, in one rounding.
 
     With `addend_bits`, uint8 [pixels, C / 8], the addend counts only where bit j of byte i is on for channel 8 i + j.
+    Kernels other than `conv_input_grad`'s round before they add.
     """
+    return _input_grad(dy, weight, x_shape, stride, padding, dilation, groups, addend, addend_bits, None)[0]
+
+
+def input_grad_through(
+    dy: Array,
+    weight: Array,
+    x_shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    through: Through,
+    *,
+    addend: Array | None = None,
+    addend_bits: Array | None = None,
+) -> tuple[Array, Array]:
+    """g, which is `input_grad` where a ReLU let pass what the convolution read, and 0 elsewhere; and sums over it.
+
+    `through` is the norm and the ReLU; sums [runs, 2, C] are those of g and of g (x - mean) rstd, with the norm's x.
+    """
+    g, sums = _input_grad(dy, weight, x_shape, stride, padding, dilation, groups, addend, addend_bits, through)
+    assert sums is not None
+    return g, sums
+
+
+def _input_grad(
+    dy: Array,
+    weight: Array,
+    x_shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    addend: Array | None,
+    addend_bits: Array | None,
+    through: Through | None,
+) -> tuple[Array, Array | None]:
     rank, run = _chosen(
         weight.shape, groups, depthwise.depthwise_input_grad, conv2d_input_grad, conv3d.conv3d_input_grad
     )
     lifted = _lifted(dy, rank), _lifted(weight, rank), _lifted_shape(x_shape, rank)
-    geometry = _geometry(rank, stride, padding, dilation)
-    if addend is None:
-        return _dropped(run(*lifted, *geometry, groups), dy.ndim)
-    addend = conv.in_channels_last(_lifted(addend, rank))
-    if run is conv2d_input_grad and (addend_bits is None or weight.shape[1] % 8 == 0):
-        return _dropped(run(*lifted, *geometry, groups, addend, addend_bits), dy.ndim)
-    return _dropped(epilogue.finish(run(*lifted, *geometry, groups), addend, addend_bits), dy.ndim)
+    geometry = (*_geometry(rank, stride, padding, dilation), groups)
+    addend = None if addend is None else conv.in_channels_last(_lifted(addend, rank))
+    after = Epilogue(addend, addend_bits, through)
+    if run is conv2d_input_grad and runs_epilogue(*lifted, after):
+        dx, sums = conv2d_input_grad_with(after, *lifted, *geometry)
+    else:
+        dx, sums = run(*lifted, *geometry), None
+        if addend is not None or through is not None:
+            dx, sums = epilogue.finish(dx, after)
+    return _dropped(dx, dy.ndim), sums
 
 
 def weight_grad(

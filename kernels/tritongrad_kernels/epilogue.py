@@ -1,81 +1,214 @@
-"""What happens to an input gradient before it is stored: the gradient of a shortcut is added to it.
+"""What happens to an input gradient before it is stored.
 
-The device functions are what producers of gradients run on a tile they hold; `finish` is a launch of its own, for the
-gradients of kernels that cannot.
+    dx = grad + addend                      the gradient that comes by a shortcut around the convolution, added
+    g = dx where a ReLU let it pass, else 0       where the input was y = relu((x - mean) rstd weight + bias + ...)
+    sums[z] = (sum g, sum g (x - mean) rstd)      over run z of the pixels: what the gradient of that norm needs
+
+The device functions are what a producer of gradients runs on the tile it holds; `finish` is a launch of its own, for
+gradients of kernels that do not. Sums are of g as stored, rounding included. Source of the last two lines: Ioffe and
+Szegedy 2015, section 3; see `norm_grad`.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import Array, empty_like, footprint
+from tritongrad_kernels.array import Array, empty, empty_like, footprint
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.moments import runs_of
+
+
+@dataclass(frozen=True)
+class Through:
+    """The norm and the ReLU whose output a convolution read.
+
+    x               what the norm read, [pixels, C]
+    mean, rstd      [C], in the accumulator's dtype
+    weight, bias    [C], or None for 1 and 0
+    relu            how it is known what the ReLU let pass: "recompute", from x; bits, uint8 [pixels, C / 8]; or None
+                    where there is no ReLU
+    """
+
+    x: Array
+    mean: Array
+    rstd: Array
+    weight: Array | None = None
+    bias: Array | None = None
+    relu: Literal["recompute"] | Array | None = "recompute"
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What to do to an input gradient [N,C,...], channels-last.
+
+    addend          of the same shape and memory order; with `addend_bits`, uint8 [pixels, C / 8], it counts only where
+                    bit j of byte i is on for channel 8 i + j
+    through         the norm before the convolution
+    """
+
+    addend: Array | None = None
+    addend_bits: Array | None = None
+    through: Through | None = None
+
+    @property
+    def arrays(self) -> tuple[Array | None, ...]:
+        """What kernels call ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED; None for what is not read."""
+        if self.through is None:
+            return (self.addend, self.addend_bits, *(None,) * 6)
+        norm, again = self.through, self.relu == "recompute"
+        passed = norm.relu if isinstance(norm.relu, Array) else None
+        scale = norm.weight if again else None, norm.bias if again else None
+        return (self.addend, self.addend_bits, norm.x, norm.mean, norm.rstd, *scale, passed)
+
+    @property
+    def relu(self) -> str | None:
+        """What kernels call RELU."""
+        relu = None if self.through is None else self.through.relu
+        return "bits" if isinstance(relu, Array) else relu
+
+    @property
+    def has_bits(self) -> bool:
+        return self.addend_bits is not None or self.relu == "bits"
+
+    def runs_and_sums(self, tiles: int, blocks: int, grad: Array) -> tuple[int, Array | None]:
+        """How many programs share the tiles of each of `blocks` of channels, and room for their sums [runs, 2, C].
+
+        Without a norm there are no sums, and each tile has a program of its own.
+        """
+        if self.through is None:
+            return tiles, None
+        runs = runs_of(tiles, blocks)
+        return runs, empty((runs, 2, grad.shape[1]), dtypes.accumulator(grad.dtype), grad.device)
 
 
 @triton.jit
-def _unpacked(packed):
-    """[rows, 8 bytes] of 0 and 1: bit j of packed[row, i], of [rows, bytes], becomes element 8 i + j."""
-    bits = (packed[:, :, None] >> tl.arange(0, 8).to(tl.uint8)[None, None, :]) & 1
-    return tl.reshape(bits, (packed.shape[0], packed.shape[1] * 8))
+def _normalised(x, mean, scale, bias, dtype: tl.constexpr):
+    return ((x - mean) * scale + bias).to(dtype).to(x.dtype)
 
 
 @triton.jit
-def _bits(BITS, row, inside, first, end, channels, BC: tl.constexpr):
-    """Whether each of BC channels from `first` on, before `end`, is on in these rows; all three multiples of 8.
+def _passes(y):
+    return (y > 0) | (y != y)
 
-    Shapes  BITS uint8 [rows, channels / 8], row int64 [n], inside [n]: which rows there are; result [n, BC].
+
+@triton.jit
+def _unpacked(bits, BM: tl.constexpr, BC: tl.constexpr):
+    """The flags [BM, BC] that `_packed` made bits [BM, BC // 8] of."""
+    flags = (bits.to(tl.int32)[:, :, None] >> tl.arange(0, 8)[None, None, :]) & 1
+    return tl.reshape(flags, (BM, BC)) != 0
+
+
+@triton.jit
+def _flags(BITS, row, inside, first, end, channels, BM: tl.constexpr, BC: tl.constexpr):
+    """Whether the bits are on of channels first, ..., before `end`, in these rows; all three are multiples of 8.
+
+    Shapes  BITS uint8 [rows, channels / 8], row int64 [BM], inside [BM]: which rows there are; result [BM, BC].
     """
     byte = first // 8 + tl.arange(0, BC // 8)
     mask = inside[:, None] & (byte < end // 8)[None, :]
-    return _unpacked(tl.load(BITS + row[:, None] * (channels // 8) + byte[None, :], mask=mask, other=0)) != 0
+    return _unpacked(tl.load(BITS + row[:, None] * (channels // 8) + byte[None, :], mask=mask, other=0), BM, BC)
 
 
 @triton.jit
-def _with_addend(grad, ADDEND, BITS, row, inside, first, end, channels, BC: tl.constexpr):
-    """grad + addend, where its bit is on if there are BITS, for a tile [n, BC] as `_bits` has it."""
-    if ADDEND is None:
-        return grad
+def _store(
+    grad, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, row, inside, first, end, channels,
+    RELU: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Store what becomes of the tile grad [BM, BC]; its part of both sums [BC], the second still without rstd.
+
+    Its rows are `row` of the images' pixels where `inside`, its channels first, ..., before `end`. Without X, or an
+    ADDEND, nothing of theirs happens, and the sums are zeros.
+    """
+    c = first + tl.arange(0, BC)
+    c_in = c < end
+    mask = inside[:, None] & c_in[None, :]
+    place = row[:, None] * channels + c[None, :]
+    if ADDEND is not None:
+        addend = tl.load(ADDEND + place, mask=mask, other=0.0).to(grad.dtype)
+        if ADDEND_BITS is not None:
+            addend = tl.where(_flags(ADDEND_BITS, row, inside, first, end, channels, BM, BC), addend, 0.0)
+        grad += addend
+    plain = tl.zeros((BC,), grad.dtype)
+    product = tl.zeros((BC,), grad.dtype)
+    if X is None:
+        tl.store(DX + place, grad.to(DX.dtype.element_ty), mask=mask)
     else:
-        c = first + tl.arange(0, BC)
-        mask = inside[:, None] & (c < end)[None, :]
-        addend = tl.load(ADDEND + row[:, None] * channels + c[None, :], mask=mask, other=0.0).to(grad.dtype)
-        if BITS is not None:
-            addend = tl.where(_bits(BITS, row, inside, first, end, channels, BC), addend, 0.0)
-        return grad + addend
+        x = tl.load(X + place, mask=mask, other=0.0).to(grad.dtype)
+        mean = tl.load(MEAN + c, mask=c_in, other=0.0)
+        if RELU == "bits":
+            grad = tl.where(_flags(PASSED, row, inside, first, end, channels, BM, BC), grad, 0.0)
+        elif RELU == "recompute":
+            scale = tl.load(RSTD + c, mask=c_in, other=0.0)
+            if WEIGHT is not None:
+                scale *= tl.load(WEIGHT + c, mask=c_in, other=0.0).to(grad.dtype)
+            bias = tl.zeros((BC,), grad.dtype)
+            if BIAS is not None:
+                bias = tl.load(BIAS + c, mask=c_in, other=0.0).to(grad.dtype)
+            y = _normalised(x, mean[None, :], scale[None, :], bias[None, :], X.dtype.element_ty)
+            grad = tl.where(_passes(y), grad, 0.0)
+        g = tl.where(mask, grad, 0.0).to(DX.dtype.element_ty)
+        tl.store(DX + place, g, mask=mask)
+        g = g.to(grad.dtype)
+        plain = tl.sum(g, 0)
+        product = tl.sum(g * (x - mean[None, :]), 0)
+    return plain, product
 
 
 @triton.jit
-def _finish(GRAD, ADDEND, BITS, OUT, M: tl.int64, C: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
-    """out = grad + addend, of which only what has its bit set counts if there are BITS.
+def _store_sums(SUMS, RSTD, plain, product, run, first, end, channels, BC: tl.constexpr):
+    """sums[run] of these channels: the sums over its tiles."""
+    c = first + tl.arange(0, BC)
+    place = SUMS + run.to(tl.int64) * 2 * channels + c
+    tl.store(place, plain, mask=c < end)
+    tl.store(place + channels, product * tl.load(RSTD + c, mask=c < end, other=0.0), mask=c < end)
 
-    Shapes  grad, addend, out [M, C], bits [M, C / 8]. Grid one program per BM x BC tile.
-    Bytes   read grad, addend and bits, write out, each once.
+
+@triton.jit
+def _finish(
+    GRAD, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs, M: tl.int64, C: tl.int64,
+    RELU: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """All of it to a gradient grad [M, C] that is there already.
+
+    Shapes  grad, addend, x, dx [M, C], addend_bits, passed [M, C / 8], sums [runs, 2, C], the others [C].
+    Grid    one program per run of tiles of BM rows, run, run + runs, ..., and BC channels.
+    Bytes   read grad and what there is of the others, write dx and sums, each once.
     """
     blocks = tl.cdiv(C, BC)
     pid = tl.program_id(0).to(tl.int64)
-    row = (pid // blocks) * BM + tl.arange(0, BM)
     first = (pid % blocks) * BC
-    inside = row < M
     c = first + tl.arange(0, BC)
-    mask = inside[:, None] & (c < C)[None, :]
-    place = row[:, None] * C + c[None, :]
-    grad = tl.load(GRAD + place, mask=mask, other=0.0).to(ACC)
-    grad = _with_addend(grad, ADDEND, BITS, row, inside, first, C, C, BC)
-    tl.store(OUT + place, grad.to(OUT.dtype.element_ty), mask=mask)
+    plain = tl.zeros((BC,), ACC)
+    product = tl.zeros((BC,), ACC)
+    for start in range(pid // blocks * BM, M, runs * BM):
+        row = start + tl.arange(0, BM)
+        mask = (row < M)[:, None] & (c < C)[None, :]
+        grad = tl.load(GRAD + row[:, None] * C + c[None, :], mask=mask, other=0.0).to(ACC)
+        a, b = _store(
+            grad, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, row, row < M, first, C, C,
+            RELU, BM, BC,
+        )  # fmt: skip
+        plain += a
+        product += b
+    if SUMS is not None:
+        _store_sums(SUMS, RSTD, plain, product, pid // blocks, first, C, C, BC)
 
 
-def finish(grad: Array, addend: Array, bits: Array | None) -> Array:
-    """grad + addend, images [N,C,...] channels-last; `bits` [pixels, C / 8] says which elements of the addend count."""
-    out = empty_like(grad)
-    c = grad.shape[1]
+def finish(grad: Array, after: Epilogue) -> tuple[Array, Array | None]:
+    """What becomes of a gradient [N,C,...] channels-last, and the sums [runs, 2, C] if it goes through a norm."""
+    dx, c = empty_like(grad), grad.shape[1]
     m = grad.size // c if c else 0
     config = tile("norm", least=8, BM=m, BC=c)
     del config["CHUNK"]
+    blocks = cdiv(c, config["BC"])
+    runs, sums = after.runs_and_sums(cdiv(m, config["BM"]), blocks, grad)
+    arrays = (grad, *after.arrays, dx, sums)
     acc = TRITON_TYPE[dtypes.accumulator(grad.dtype)]
-    grid = cdiv(m, config["BM"]) * cdiv(c, config["BC"])
-    nbytes = footprint(grad, addend, bits, out)
-    launch(_finish, grid, grad, addend, bits, out, m, c, acc, bytes=nbytes, **config)
-    return out
+    launch(_finish, runs * blocks, *arrays, runs, m, c, after.relu, acc, bytes=footprint(*arrays), **config)
+    return dx, sums
