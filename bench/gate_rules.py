@@ -40,10 +40,11 @@ BANDWIDTH = {
     "_sum": Moves(("X",), ()),
     "_sum_slabs": Moves(2, 1),  # wide tiles and deep ones; those have too few columns to write 16 bytes a thread
     "_moments": Moves(("X",), ()),
-    "_statistics": Moves(("MOMENTS",), ()),
-    "_normalize": Moves(("X", "RESIDUAL"), ("Y",)),
-    "_grad_sums": Moves(("DY", "Y", "X"), ()),
-    "_input_grad": Moves(("DY", "Y", "X"), ("DX", "DRESIDUAL")),
+    "_settle": Moves(("MOMENTS",), ()),
+    "_count": Moves(),
+    "_normalize": Moves(("X", "X2", "RESIDUAL"), ("Y",)),  # BITS have a byte for 16 of Y
+    "_grad_sums": Moves(("DY", "X"), ()),  # PASSED has a byte for 16 of X, or is an output
+    "_input_grad": Moves(("DY", "X"), ("DX", "G")),
     "_max_pool2d": Moves(("X",), ("Y",)),  # INDEX has a byte an element: 8 or 16 bytes with each access of Y
     "_max_pool2d_input_grad": Moves(("DY",), ("DX",)),
     "_mean_windows": Moves(("X",), ("Y",)),

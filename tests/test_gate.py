@@ -28,9 +28,9 @@ def test_a_bandwidth_kernel_moves_each_array_16_bytes_at_a_time() -> None:
     assert gate.broken_rules(report("_map1", MAP, LDG_128=1, STG_128=1)) == []
     assert gate.broken_rules(report("_map1", MAP, STG_128=1)) == ["reads: 0 accesses of 16 bytes for 1 arrays"]
     assert gate.broken_rules(report("_map1", MAP, LDGSTS_128=1)) == ["writes: 0 accesses of 16 bytes for 1 arrays"]
-    two = report("_normalize", "X *bf16:16, RESIDUAL *bf16:16, Y *bf16:16", LDG_128=1, STG_128=1)
+    two = report("_normalize", "X *bf16:16, X2=None, RESIDUAL *bf16:16, Y *bf16:16", LDG_128=1, STG_128=1)
     assert gate.broken_rules(two) == ["reads: 1 accesses of 16 bytes for 2 arrays"]
-    assert gate.broken_rules(report("_normalize", "X *bf16:16, RESIDUAL=None", LDG_128=1, STG_128=1)) == []
+    assert gate.broken_rules(report("_normalize", "X *bf16:16, X2=None, RESIDUAL=None", LDG_128=1, STG_128=1)) == []
     assert gate.broken_rules(report("_sgd", "TABLE *i64:16", LDG_128=3, STG_128=1)) == [
         "writes: 1 accesses of 16 bytes for 2 arrays"
     ]

@@ -30,6 +30,9 @@ _CONVOLUTIONS = {
     "_conv3d_weight_grad": "conv weight grad",
 }
 
+# Modules that are parts of one family.
+_PARTS = {"norm_statistics": "norm", "norm_grad": "norm"}
+
 
 @dataclass(frozen=True)
 class PlannedLaunch:
@@ -221,7 +224,7 @@ def _planned(one: Launch, gpu: GPU) -> PlannedLaunch:
 def family_of(one: Launch) -> str:
     """The family of a launch: the module of its kernel, and for convolutions which of their three products it is."""
     module = one.function.fn.__module__.rsplit(".", 1)[-1]
-    return _CONVOLUTIONS.get(one.kernel, module)
+    return _CONVOLUTIONS.get(one.kernel, _PARTS.get(module, module))
 
 
 def _product_dtype(one: Launch) -> dtype | None:

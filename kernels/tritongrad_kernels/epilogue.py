@@ -204,7 +204,7 @@ def finish(grad: Array, after: Epilogue) -> tuple[Array, Array | None]:
     """What becomes of a gradient [N,C,...] channels-last, and the sums [runs, 2, C] if it goes through a norm."""
     dx, c = empty_like(grad), grad.shape[1]
     m = grad.size // c if c else 0
-    config = tile("norm", least=8, BM=m, BC=c)
+    config = tile("columns", least=8, BM=m, BC=c)
     del config["CHUNK"]
     blocks = cdiv(c, config["BC"])
     runs, sums = after.runs_and_sums(cdiv(m, config["BM"]), blocks, grad)

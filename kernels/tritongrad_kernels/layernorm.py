@@ -314,7 +314,7 @@ def grad_sums(
         split = sums.view((2, images, rows // images), (rows, rows // images, 1))
         return reduce.sum(split, (1,)) if images > 1 else split.squeeze(1)
     rows, columns = (m, n) if layout == "rows" else (m // groups * pixels, n // pixels * groups)
-    config = tile("norm", itemsize=x.dtype.itemsize, BM=rows, BC=columns)
+    config = tile("columns", itemsize=x.dtype.itemsize, BM=rows, BC=columns)
     chunk = config.pop("CHUNK")
     sums = empty((cdiv(rows, chunk), 2, columns), acc, x.device)
     launch(

@@ -43,7 +43,7 @@ def with_tile(count, mean, squares, values, inside, more, ACC: tl.constexpr):
 def store_moments(MOMENTS, count, mean, squares, run, channel, channels, mask):
     """moments[run, :, channel] of `channels`, where `mask`."""
     place = MOMENTS + run.to(tl.int64) * 3 * channels + channel
-    tl.store(place, mean * 0.0 + count, mask=mask)
+    tl.store(place, tl.zeros_like(mean) + count, mask=mask)
     tl.store(place + channels, mean, mask=mask)
     tl.store(place + 2 * channels, squares, mask=mask)
 

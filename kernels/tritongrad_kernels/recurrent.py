@@ -17,9 +17,9 @@ import triton.language as tl
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.activations import _relu
 from tritongrad_kernels.array import Array, footprint
+from tritongrad_kernels.channels import _load, _tile
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
-from tritongrad_kernels.norm import _load, _tile
 from tritongrad_kernels.transcendental import _sigmoid, _tanh
 
 

@@ -9,7 +9,7 @@ from tritongrad.ops.reduce import mean as mean_of
 from tritongrad.ops.transcendental import rsqrt
 from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, differentiable, record_joint
-from tritongrad_kernels import dtypes, elementwise, formulas, norm as kernel
+from tritongrad_kernels import elementwise, norm as kernel, norm_grad
 from tritongrad_kernels.array import Array, channels_last_strides
 
 
@@ -36,42 +36,41 @@ def batch_norm(
     _check(input, running_mean, running_var, weight, bias, training, residual, eps)
     rows, channels = input.numel() // max(input.shape[1], 1), input.shape[1]
     matrix = _rows(input.array, rows, channels)
-    acc = dtypes.accumulator(input.dtype)
-    if training:
-        moving_mean, moving_var = _contiguous(running_mean), _contiguous(running_var)
-        mean, rstd = kernel.statistics(matrix, moving_mean, moving_var, momentum, eps)
-        for t, moved in ((running_mean, moving_mean), (running_var, moving_var)):
-            if t is not None and moved is not None:
-                if moved is not t.array:  # it lay in memory with gaps
-                    elementwise.copy_into(moved, t.array)
-                t.array.memory.version += 1
-    else:
-        assert running_mean is not None and running_var is not None
-        mean = elementwise.contiguous(elementwise.cast(running_mean.array, acc))
-        shifted = elementwise.map(formulas._add, running_var.array, eps, dtype=acc)
-        rstd = elementwise.map(formulas._rsqrt, shifted)
     scale, shift = _contiguous(weight), _contiguous(bias)
+    statistics = kernel.Statistics(
+        eps, None, momentum, *(None if t is None else t.array for t in (running_mean, running_var))
+    )
+    if training:
+        statistics.moments = kernel.moments(matrix)
     other = None if residual is None else _rows(residual.array, rows, channels)
-    y = kernel.normalize(matrix, mean, rstd, scale, shift, other, relu)
-    image, y_rows = _image(y, input), y if relu else None
+    y, bits = kernel.apply(matrix, statistics, scale, shift, residual=other, relu=relu, bits=relu and other is not None)
+    image = _image(y, input)
+    passed: norm_grad.Relu = None if not relu else "recompute" if other is None else y if bits is None else bits
     inputs = (input, weight, bias, residual)
 
     def composition(input: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None) -> Tensor:
         if training:
             return _composed(input, None, None, weight, bias, residual, eps, relu)
-        return _composed(input, Tensor(mean), Tensor(rstd), weight, bias, residual, eps, relu)
+        assert statistics.mean is not None and statistics.rstd is not None
+        mean, rstd = Tensor(statistics.mean), Tensor(statistics.rstd)
+        return _composed(input, mean, rstd, weight, bias, residual, eps, relu)
 
     def gradient(dy: Tensor, wanted: list[bool]) -> list[Tensor | None]:
         if is_grad_enabled():
             return differentiable(composition, inputs, dy)
         flat = _rows(dy.array, rows, channels)
-        sums = kernel.grad_sums(flat, y_rows, matrix, mean, rstd) if training or wanted[1] or wanted[2] else None
+        sums = None
+        if training or wanted[1] or wanted[2]:
+            sums = norm_grad.grad_sums(flat, matrix, statistics, scale, shift, relu=passed)
         used = sums if training else None
-        dx, dresidual = kernel.input_grad(flat, y_rows, matrix, mean, rstd, scale, used, wanted[3])
+        dx, dresidual = norm_grad.input_grad(
+            flat, matrix, statistics, scale, shift, used, relu=passed, want_g=wanted[3]
+        )
+        folded = norm_grad.fold_sums(sums) if sums is not None and (wanted[1] or wanted[2]) else None
         return [
             Tensor(_image(dx, input)) if wanted[0] else None,
-            Tensor(sums.select(0, 1)) if wanted[1] and sums is not None else None,
-            Tensor(sums.select(0, 0)) if wanted[2] and sums is not None else None,
+            Tensor(folded.select(0, 1)) if wanted[1] and folded is not None else None,
+            Tensor(folded.select(0, 0)) if wanted[2] and folded is not None else None,
             Tensor(_image(dresidual, input)) if dresidual is not None else None,
         ]
 
