@@ -31,6 +31,7 @@ def pytest_sessionfinish() -> None:
 # Tiles so small that every loop runs more than once and every edge is ragged.
 TINY = {
     "map": {"BLOCK": 16},
+    "walk": {"BLOCK": 16, "COLUMNS": 8, "SIDE": 4, "SPREAD": 32},
     "random": {"BLOCK": 16},
     "choose": {"BLOCK": 2, "KB": 4},
     "reduce": {"KEEP": 4, "FOLD": 8, "CHUNK": 16},

@@ -20,7 +20,9 @@ def report(kernel: str, signature: str, registers: int = 32, stack: int = 0, err
     return Report(variant, error, registers, stack, shared=0, warps=4, counts=COUNTS | dotted)
 
 
-MAP = "X *fp32:16, OUT *fp32:16, shape (i32:16), xs (1), outs (1), n i32:16, BLOCK=1024; 4 warps, 3 stages"
+MAP = (
+    "X *fp32:16, OUT *fp32:16, shape (i32:16), xs (1), outs (1), n i32:16, BY=1, ROWS=0, BLOCK=1024; 4 warps, 3 stages"
+)
 PRODUCT = "X *bf16:16, W *bf16:16, C i32:16, BO=64; 4 warps, 3 stages"
 
 
@@ -58,9 +60,9 @@ def test_errors_spills_and_kernels_without_a_rule() -> None:
     "kernel, signature, what",
     [
         ("_map1", MAP.replace("1024", "64"), "reads"),
-        ("_map2", MAP.replace("n i32:16", "n i32"), "writes"),
+        ("_map2", MAP.replace("n i32:16, BY=1", "n i32, BY=4"), "writes"),
         ("_map1", MAP.replace("xs (1)", "xs (i32, 1, i32)"), "reads"),
-        ("_map1", MAP.replace("outs (1)", "outs (i32, i32:16)"), "writes"),
+        ("_map1", MAP.replace("xs (1)", "xs (1, None)").replace("ROWS=0", "ROWS=64"), "reads"),
         ("_matmul", "am i32:16, ak=1, bk i32, bn=1, split", "reads"),
     ],
 )

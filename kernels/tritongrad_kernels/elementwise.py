@@ -30,6 +30,7 @@ from tritongrad_kernels.array import (
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.memory import Device
+from tritongrad_kernels.walk import _offsets as _offsets, _place, _position, _present, merge_axes as merge_axes, walk
 
 TRITON_TYPE = {d: getattr(tl, "int1" if d is dtypes.bool_ else d.name) for d in dtypes.ALL}
 
@@ -43,75 +44,81 @@ def _identity(x):
 
 
 @triton.jit
-def _offsets(index, shape, strides):
-    """The memory offset of the element with flat `index` in C order of `shape`."""
-    offset = index * 0
-    for d in tl.static_range(len(shape) - 1):
-        axis_extent = shape[len(shape) - 1 - d]
-        offset += (index % axis_extent) * strides[len(shape) - 1 - d]
-        index = index // axis_extent
-    return offset + index * strides[0]
-
-
-@triton.jit
-def _operand(X, scalar, index, mask, shape, strides, COMPUTE: tl.constexpr):
+def _operand(X, scalar, where, shape, strides, LAST, WIDE, ROWS, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
+    """The elements at `where` of X, or the scalar as many times if that is None, in the type of the arithmetic."""
     if X is None:
-        return tl.full(index.shape, scalar, COMPUTE)
+        if ROWS > 0:
+            return tl.full((ROWS, BLOCK // ROWS), scalar, COMPUTE)
+        else:
+            return tl.full((BLOCK,), scalar, COMPUTE)
     else:
-        return tl.load(X + _offsets(index, shape, strides), mask=mask, other=0).to(COMPUTE)
+        place = _place(where, shape, strides, LAST, WIDE, ROWS)
+        x = tl.load(X + place, mask=_present(where, strides, ROWS), other=0).to(COMPUTE)
+        if ROWS > 0:
+            return tl.broadcast_to(x, (ROWS, BLOCK // ROWS))
+        else:
+            return x
 
 
 @triton.jit
-def _map1(X, x, OUT, shape, xs, outs, n, f: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
+def _write(OUT, out, where, shape, strides, LAST: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr):
+    place = _place(where, shape, strides, LAST, WIDE, ROWS)
+    tl.store(OUT + place, out.to(OUT.dtype.element_ty), mask=_present(where, strides, ROWS))
+
+
+@triton.jit
+def _map1(
+    X, x, OUT, shape, xs, outs, n, f: tl.constexpr, COMPUTE: tl.constexpr,
+    LAST: tl.constexpr, BY: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """out[i] = f(x[i]).
 
-    Shapes  any, after merging axes that lie in one run for every operand; x is a pointer, or None for the scalar.
-    Grid    one program per BLOCK elements.
+    Shapes  any, as `walk` goes over them; x is a pointer, or None for the scalar.
+    Grid    one program per block of the walk.
     Bytes   read each distinct element of x once, write out once.
     """
-    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = index < n
-    out = f(_operand(X, x, index, mask, shape, xs, COMPUTE))
-    tl.store(OUT + _offsets(index, shape, outs), out.to(OUT.dtype.element_ty), mask=mask)
+    where = _position(shape, n, LAST, BY, ROWS, BLOCK)
+    first = _operand(X, x, where, shape, xs, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    _write(OUT, f(first), where, shape, outs, LAST, WIDE, ROWS)
 
 
 @triton.jit
-def _map2(X, Y, x, y, OUT, shape, xs, ys, outs, n, f: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
+def _map2(
+    X, Y, x, y, OUT, shape, xs, ys, outs, n, f: tl.constexpr, COMPUTE: tl.constexpr,
+    LAST: tl.constexpr, BY: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """out[i] = f(x[i], y[i]); shapes, grid and bytes as `_map1`."""
-    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = index < n
-    out = f(_operand(X, x, index, mask, shape, xs, COMPUTE), _operand(Y, y, index, mask, shape, ys, COMPUTE))
-    tl.store(OUT + _offsets(index, shape, outs), out.to(OUT.dtype.element_ty), mask=mask)
+    where = _position(shape, n, LAST, BY, ROWS, BLOCK)
+    first = _operand(X, x, where, shape, xs, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    second = _operand(Y, y, where, shape, ys, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    _write(OUT, f(first, second), where, shape, outs, LAST, WIDE, ROWS)
 
 
 @triton.jit
 def _map3(
-    X, Y, Z, x, y, z, OUT, shape, xs, ys, zs, outs, n, f: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr
+    X, Y, Z, x, y, z, OUT, shape, xs, ys, zs, outs, n, f: tl.constexpr, COMPUTE: tl.constexpr,
+    LAST: tl.constexpr, BY: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """out[i] = f(x[i], y[i], z[i]); shapes, grid and bytes as `_map1`."""
-    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = index < n
-    first = _operand(X, x, index, mask, shape, xs, COMPUTE)
-    second = _operand(Y, y, index, mask, shape, ys, COMPUTE)
-    third = _operand(Z, z, index, mask, shape, zs, COMPUTE)
-    out = f(first, second, third)
-    tl.store(OUT + _offsets(index, shape, outs), out.to(OUT.dtype.element_ty), mask=mask)
+    where = _position(shape, n, LAST, BY, ROWS, BLOCK)
+    first = _operand(X, x, where, shape, xs, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    second = _operand(Y, y, where, shape, ys, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    third = _operand(Z, z, where, shape, zs, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    _write(OUT, f(first, second, third), where, shape, outs, LAST, WIDE, ROWS)
 
 
 @triton.jit
 def _map4(
-    X, Y, Z, W, x, y, z, w, OUT, shape, xs, ys, zs, ws, outs, n,
-    f: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr,
+    X, Y, Z, W, x, y, z, w, OUT, shape, xs, ys, zs, ws, outs, n, f: tl.constexpr, COMPUTE: tl.constexpr,
+    LAST: tl.constexpr, BY: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """out[i] = f(x[i], y[i], z[i], w[i]); shapes, grid and bytes as `_map1`."""
-    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = index < n
-    first = _operand(X, x, index, mask, shape, xs, COMPUTE)
-    second = _operand(Y, y, index, mask, shape, ys, COMPUTE)
-    third = _operand(Z, z, index, mask, shape, zs, COMPUTE)
-    fourth = _operand(W, w, index, mask, shape, ws, COMPUTE)
-    out = f(first, second, third, fourth)
-    tl.store(OUT + _offsets(index, shape, outs), out.to(OUT.dtype.element_ty), mask=mask)
+    where = _position(shape, n, LAST, BY, ROWS, BLOCK)
+    first = _operand(X, x, where, shape, xs, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    second = _operand(Y, y, where, shape, ys, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    third = _operand(Z, z, where, shape, zs, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    fourth = _operand(W, w, where, shape, ws, LAST, WIDE, ROWS, BLOCK, COMPUTE)
+    _write(OUT, f(first, second, third, fourth), where, shape, outs, LAST, WIDE, ROWS)
 
 
 @triton.jit
@@ -180,7 +187,7 @@ class _Plan:
     """What `map` does with operands of some layouts.
 
     kind, shape, layout, nbytes  of the result, `layout` being its strides
-    geometry                     the merged shape, the strides in it of the operands and the result, the elements
+    geometry                     the shape walked over, the strides in it of the operands and the result, and n
     zeros                        for operands that are arrays, the numbers in their places
     """
 
@@ -214,9 +221,10 @@ def _plan(
     compute = compute or dtypes.compute(kind)
     layout = out[2] if out is not None else _result_strides(arrays, shape)
     spread = [(0,) * len(shape) if a is None else expanded_strides(a[1], a[2], shape) for a in operands]
-    dims, (outs, *strides) = merge_axes(shape, layout, *spread)
     n = math.prod(shape)
-    config = tile("map", BLOCK=n)
+    config = tile("walk")
+    way = walk(shape, [layout, *spread], config)
+    outs, *strides = way.strides
     return _Plan(
         kind=kind,
         compute=compute,
@@ -225,12 +233,15 @@ def _plan(
         layout=layout,
         nbytes=n * kind.itemsize,
         kernel=_MAPS[len(operands)],
-        grid=cdiv(n, config["BLOCK"]),
-        geometry=(dims, *strides, outs, n),
+        grid=way.programs,
+        geometry=(way.shape, *(() if a is None else s for a, s in zip(operands, strides, strict=True)), outs, way.n),
         zeros=(0,) * len(operands),
         n=n,
         bytes=sum(places(s, t) * d.itemsize for d, s, t in (out or (kind, shape, layout), *arrays)),
-        config=config,
+        config={
+            **{option: n for option, n in config.items() if option.islower()},
+            **dict(LAST=way.last, BY=way.by, WIDE=way.wide, ROWS=way.rows, BLOCK=way.block),
+        },
     )
 
 
@@ -244,26 +255,6 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
                     raise ValueError(f"shapes {' and '.join(str(list(s)) for s in shapes)} do not broadcast together")
                 result[axis] = shape[axis]
     return tuple(result)
-
-
-def merge_axes(shape: Sequence[int], *strides: Sequence[int]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """Drop axes of extent 1, order the rest by the first operand's memory, and join neighbours that form one run in
-    every operand. Returns the shape and each operand's strides, at least one axis."""
-    axes = sorted((a for a in range(len(shape)) if shape[a] != 1), key=lambda a: (-abs(strides[0][a]), a))
-    dims: list[int] = []
-    merged: list[list[int]] = [[] for _ in strides]
-    for a in axes:
-        if dims and all(m[-1] == s[a] * shape[a] for m, s in zip(merged, strides, strict=True)):
-            dims[-1] *= shape[a]
-            for m, s in zip(merged, strides, strict=True):
-                m[-1] = s[a]
-        else:
-            dims.append(shape[a])
-            for m, s in zip(merged, strides, strict=True):
-                m.append(s[a])
-    if not dims:
-        return (1,), [(1,) for _ in strides]
-    return tuple(dims), [tuple(m) for m in merged]
 
 
 def _result_strides(arrays: Sequence[Layout], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,6 +11,12 @@ from __future__ import annotations
 # whose operands all pass through registers: where that spills them, "sm_90 float32" stands beside the column "sm_90".
 # The compile gate (`make gate`) finds out.
 TILES: dict[str, dict[str, dict[str, int]]] = {
+    # Elements of a map, those of a row of a tile, the side of a tile that transposes, and the elements of two axes that
+    # are worth tiles: see `walk`.
+    "walk": {
+        "interpret": dict(BLOCK=1 << 18, COLUMNS=1 << 12, SIDE=512, SPREAD=1 << 16),
+        "sm_80": dict(BLOCK=2048, COLUMNS=256, SIDE=64, SPREAD=1024, num_warps=4),
+    },
     "map": {
         "interpret": dict(BLOCK=1 << 18),
         "sm_80": dict(BLOCK=1024, num_warps=4),
