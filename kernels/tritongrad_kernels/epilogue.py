@@ -22,6 +22,7 @@ from tritongrad_kernels.array import Array, empty, empty_like, footprint
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.moments import runs_of
+from tritongrad_kernels.norm import _normalised, _passes
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,6 @@ class Epilogue:
             return tiles, None
         runs = runs_of(tiles, blocks)
         return runs, empty((runs, 2, grad.shape[1]), dtypes.accumulator(grad.dtype), grad.device)
-
-
-@triton.jit
-def _normalised(x, mean, scale, bias, dtype: tl.constexpr):
-    return ((x - mean) * scale + bias).to(dtype).to(x.dtype)
-
-
-@triton.jit
-def _passes(y):
-    return (y > 0) | (y != y)
 
 
 @triton.jit

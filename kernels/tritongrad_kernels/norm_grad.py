@@ -25,7 +25,7 @@ from tritongrad_kernels import dtypes, reduce
 from tritongrad_kernels.array import Array, empty, empty_like, footprint
 from tritongrad_kernels.channels import _load, _parameter, _stride, _tile, fold_rows, walk, width
 from tritongrad_kernels.elementwise import TRITON_TYPE
-from tritongrad_kernels.epilogue import _bits
+from tritongrad_kernels.epilogue import _flags
 from tritongrad_kernels.launch import launch
 from tritongrad_kernels.norm import _normalised, _passes
 from tritongrad_kernels.norm_statistics import Statistics
@@ -47,7 +47,7 @@ def _through_relu(
         g = tl.where(_passes(_load(PASSED, m[:, None] * C + c[None, :], mask, dy.dtype)), dy, 0.0)
     elif RELU == "bits":
         first = tl.program_id(0).to(tl.int64) % tl.cdiv(C, BC) * BC
-        g = tl.where(_bits(PASSED, m, m < M, first, C, C, BC), dy, 0.0)
+        g = tl.where(_flags(PASSED, m, m < M, first, C, C, BM, BC), dy, 0.0)
     return g
 
 
