@@ -18,7 +18,7 @@ STEPS = (
     ("mlp", 256, 32, ("float32", "bfloat16"), ("sgd", "adam", "adamw")),
 )
 
-PRODUCTS = ("_matmul", "_conv2d", "_conv2d_input_grad", "_conv2d_weight_grad")
+PRODUCTS = ("_matmul", "_conv2d", "_conv2d_tma", "_conv2d_input_grad", "_conv2d_weight_grad")
 
 
 @dataclass(frozen=True)

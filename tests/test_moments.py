@@ -45,21 +45,20 @@ def check_moments(y: Array, moments: Array | None) -> None:
 
 
 CASES: list[Any] = [
-    pytest.param((2, 20, 9, 7), (18, 20, 3, 3), {"padding": 1}, "float32", id="ragged in pixels and channels"),
-    pytest.param((2, 16, 8, 8), (16, 16, 3, 3), {"stride": 2}, "bfloat16", id="rounded, with stride"),
-    pytest.param((3, 40, 5, 5), (40, 20, 1, 1), {"groups": 2}, "float16", id="groups"),
+    pytest.param((1, 20, 6, 5), (18, 20, 2, 2), {"padding": 1}, "float32", id="ragged in pixels and channels"),
+    pytest.param((2, 16, 7, 7), (16, 16, 2, 2), {"stride": 2}, "bfloat16", id="rounded, with stride"),
+    pytest.param((2, 40, 4, 4), (40, 20, 1, 1), {"groups": 2}, "float16", id="groups"),
     pytest.param((1, 16, 2, 2), (4, 16, 2, 2), {}, "float64", id="one pixel"),
 ]
 
 
-@pytest.mark.parametrize("mean", [0.0, 1000.0])
 @pytest.mark.parametrize(("x", "w", "options", "dtype"), CASES)
 def test_moments_are_those_of_the_stored_output(
-    x: tuple[int, ...], w: tuple[int, ...], options: dict, dtype: str, mean: float, tiles: str
+    x: tuple[int, ...], w: tuple[int, ...], options: dict, dtype: str, tiles: str
 ) -> None:
     stride, padding, groups = (options.get(k, v) for k, v in (("stride", 1), ("padding", 0), ("groups", 1)))
     geometry = (stride, stride), (padding, padding), (1, 1), groups
-    given = arrays(x, w, dtype, mean)
+    given = arrays(x, w, dtype, mean=1000.0)
     y, moments = convolution.with_moments(*given, *geometry)
     check_moments(y, moments)
     assert np.array_equal(y.numpy(), convolution.convolution(*given, *geometry).numpy())

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, elementwise, formulas, matmul
+from tritongrad_kernels import conv_tma, dtypes, elementwise, formulas, matmul
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
 from tritongrad_kernels.elementwise import TRITON_TYPE, cast, contiguous, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
-from tritongrad_kernels.moments import empty_moments, no_moments, runs_of, store_moments, with_tile
+from tritongrad_kernels.moments import empty_moments, no_moments, rounded, runs_of, store_moments, with_tile
 from tritongrad_kernels.windows import Pair as Pair, output_size as output_size, rows_read, touched
 
 
@@ -65,14 +65,6 @@ def _conv2d_tile(
     place = Y + (pixel.to(tl.int64) * (O * GROUPS) + g * O)[:, None] + o[None, :]
     tl.store(place, y.T, mask=inside[:, None] & (o < O)[None, :])
     return y, inside
-
-
-@triton.jit
-def rounded(acc, BIAS, channel, DTYPE: tl.constexpr, ACC: tl.constexpr):
-    """What is stored of acc [channels, pixels]: bias (unless None) added, in DTYPE."""
-    if BIAS is not None:
-        acc += tl.load(BIAS + channel)[:, None].to(ACC)
-    return acc.to(DTYPE)
 
 
 @triton.jit
@@ -172,6 +164,9 @@ def _launch_conv2d(
     want_moments: bool,
 ) -> Array | None:
     (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight.shape, y.shape[2:]
+    seen = conv_tma.view(x, y, (r, s), stride, padding, dilation)
+    if seen is not None and conv_tma.suits(x, weight, y, seen, groups):
+        return conv_tma.forward(x, weight, bias, y, seen, want_moments, *arithmetic(x))
     per_group = o // groups
     config = tile("conv2d", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=n * p * q, BC=c)
     tiles, blocks = cdiv(n * p * q, config["BP"]), cdiv(per_group, config["BO"]) * groups

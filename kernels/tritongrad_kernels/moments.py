@@ -20,6 +20,14 @@ enough partials for the norm that reads them. It is part of the result, so the s
 
 
 @triton.jit
+def rounded(acc, BIAS, channel, DTYPE: tl.constexpr, ACC: tl.constexpr):
+    """What is stored of acc [channels, pixels]: bias (unless None) added, in DTYPE."""
+    if BIAS is not None:
+        acc += tl.load(BIAS + channel)[:, None].to(ACC)
+    return acc.to(DTYPE)
+
+
+@triton.jit
 def no_moments(CHANNELS: tl.constexpr, ACC: tl.constexpr):
     """(count, mean, squares) of nothing."""
     return (tl.zeros((1,), ACC), tl.zeros((CHANNELS,), ACC), tl.zeros((CHANNELS,), ACC))

@@ -83,6 +83,26 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90 float32": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
     },
     # Left alone, ptxas spills some registers to fit one more block.
+    # Output channels x output pixels x input channels. Leaving moments takes shared memory for a stored box beside
+    # what is on its way in: with these figures two programs share a multiprocessor, and one stores while the other
+    # multiplies. Long sums stay in the loop, where wider products ask less of shared memory.
+    "conv2d_tma": {
+        "interpret": dict(BO=128, BP=256, BC=64, FLAT=1),
+        "sm_90": dict(BO=128, BP=128, BC=64, FLAT=1, num_warps=8, num_stages=2, maxnreg=128),
+        # For moments by eight warps Triton 3.7 fails to compile, and with FLAT ptxas spills.
+        "sm_100": dict(BO=128, BP=128, BC=64, FLAT=0, num_warps=4, num_stages=2),
+    },
+    "conv2d_tma_long": {
+        "interpret": dict(BO=128, BP=256, BC=64, FLAT=1),
+        "sm_90": dict(BO=128, BP=256, BC=64, FLAT=1, num_warps=8, num_stages=3),
+        "sm_100": dict(BO=128, BP=128, BC=64, FLAT=0, num_warps=4, num_stages=3),
+    },
+    # 64 output channels and fewer.
+    "conv2d_tma_narrow": {
+        "interpret": dict(BO=128, BP=256, BC=64, FLAT=1),
+        "sm_90": dict(BO=64, BP=128, BC=64, FLAT=1, num_warps=4, num_stages=3),
+        "sm_100": dict(BO=64, BP=128, BC=64, FLAT=0, num_warps=4, num_stages=3),
+    },
     "conv2d_input_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512),
         "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=168),
