@@ -45,6 +45,7 @@ BANDWIDTH = {
     "_normalize": Moves(("X", "X2", "RESIDUAL"), ("Y",)),  # BITS have a byte for 16 of Y
     "_grad_sums": Moves(("DY", "X"), ()),  # PASSED has a byte for 16 of X, or is an output
     "_input_grad": Moves(("DY", "X"), ("DX", "G")),
+    "_haloed": Moves(("X",), ("OUT",)),
     "_max_pool2d": Moves(("X",), ("Y",)),  # INDEX has a byte an element: 8 or 16 bytes with each access of Y
     "_max_pool2d_input_grad": Moves(("DY",), ("DX",)),
     "_mean_windows": Moves(("X",), ("Y",)),
@@ -70,6 +71,9 @@ _TINY = "a tensor of so few elements that no thread has 16 bytes of it"
 _ODD = "8 does not divide the size, and nothing less is known to the compiler: 1000 classes of float64, batches of 1"
 _STRIDED = "short rows that are read across, which caches make good; or one number for a row, or one row for all"
 _NARROW_ROWS = "rows of 3 channels or of 7 x 7 taps: no 16 bytes of them are aligned"
+_HALOED = "neighbouring lanes take neighbouring pixels: 4 bytes of a plane of the image, 4 channels of the result"
+    "neighbouring lanes take neighbouring pixels: of one plane of the image, 4 bytes each, of the result 4 channels"
+)
 
 EXEMPTIONS = (
     Exemption("_map.|_uniform|_normal|_iota", r"BLOCK=(\d\d?|128|256|512);", "reads", _TINY),
@@ -85,6 +89,8 @@ EXEMPTIONS = (
     Exemption("_cross_entropy(_grad)?", r"\bN i64,", "writes", _ODD),
     Exemption("_matmul", r"\b(am|ak|bk|bn) i32,", "reads", _ODD),
     Exemption("_conv2d(_weight_grad)?", r"\bC i32,", "reads", _NARROW_ROWS),
+    Exemption("_haloed", "", "reads", _HALOED),
+    Exemption("_haloed", "", "writes", _HALOED),
     Exemption(
         "_normal", "", "stack",
         "the cosine keeps the digits of 2/pi in local memory for angles beyond 10^5; ours stay below 2 pi",

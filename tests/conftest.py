@@ -46,6 +46,7 @@ TINY = {
     "conv2d_tma": {"BO": 16, "BP": 16, "BC": 16},
     "conv2d_tma_long": {"BO": 16, "BP": 16, "BC": 16},
     "conv2d_tma_narrow": {"BO": 16, "BP": 16, "BC": 16},
+    "haloed": {"BP": 16},
     "conv2d_input_grad": {"BO": 16, "BP": 16, "BC": 16},
     "conv2d_weight_grad": {"BO": 16, "BP": 16, "BC": 16, "SPLIT": 48},
     "short_attention": {"SCORES": 0},

@@ -24,6 +24,7 @@ PRECISIONS = ("ieee", "tf32", "tf32x3")
 _CONVOLUTIONS = {
     "_conv2d": "conv forward",
     "_conv2d_tma": "conv forward",
+    "_haloed": "conv forward",
     "_conv2d_input_grad": "conv input grad",
     "_conv2d_weight_grad": "conv weight grad",
     "_conv3d": "conv forward",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import conv_tma, dtypes, elementwise, formulas, matmul
+from tritongrad_kernels import conv_stem, conv_tma, dtypes, elementwise, formulas, matmul
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
 from tritongrad_kernels.elementwise import TRITON_TYPE, cast, contiguous, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
@@ -120,10 +120,20 @@ def conv2d(
 
 
 def conv2d_with_moments(
-    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    image: Array | None = None,
 ) -> tuple[Array, Array | None]:
-    """`conv2d`, and the `moments` [runs, 3, O] of its result; None where that takes more launches than one."""
-    return _conv2d_of(x, weight, bias, stride, padding, dilation, groups, True)
+    """`conv2d`, and the `moments` [runs, 3, O] of its result; None where that takes more launches than one.
+
+    `image` is a `conv_stem.stem_image` of x, where there is one already.
+    """
+    return _conv2d_of(x, weight, bias, stride, padding, dilation, groups, True, image)
 
 
 def _conv2d_of(
@@ -135,15 +145,19 @@ def _conv2d_of(
     dilation: Pair,
     groups: int,
     want_moments: bool,
+    image: Array | None = None,
 ) -> tuple[Array, Array | None]:
-    x, weight = in_channels_last(x), in_channels_last(weight)
     bias = None if bias is None else contiguous(bias)
     (n, _, h, w), (o, _, r, s) = x.shape, weight.shape
     check_filters("conv2d", weight.shape)
     p = output_size(h, r, stride[0], padding[0], dilation[0])
     q = output_size(w, s, stride[1], padding[1], dilation[1])
-    y = empty_image((n, o, p, q), x)
+    y = empty_image((n, o, p, q), weight)
     geometry = (stride, padding, dilation, groups)
+    if conv_stem.suits(x, weight.shape, weight.dtype, *geometry):
+        image = image or conv_stem.stem_image(x, weight.shape, weight.dtype, stride, padding, dilation)
+        return y, conv_stem.stem(image, weight, bias, y, stride, dilation, want_moments, *arithmetic(weight))
+    x, weight = in_channels_last(x), in_channels_last(weight)
     ranges = list(parts("conv2d", n, h * w, p * q))
     if len(ranges) == 1:
         return y, _launch_conv2d(x, weight, bias, y, *geometry, want_moments)

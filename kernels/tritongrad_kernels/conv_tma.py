@@ -109,6 +109,7 @@ class View:
     pixels          images, rows and columns of the result
     channels        of one pixel
     window, stride, padding, dilation  of rows and columns
+    zeros           of the terms of each sum, so many are zero in every filter
     """
 
     shape: tuple[int, ...]
@@ -119,14 +120,17 @@ class View:
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
+    zeros: int = 0
 
     def bytes_read(self, box: tuple[int, int, int], itemsize: int) -> int:
         """Boxes that reach beyond the result read what windows there would."""
         (_, p, q), (_, rows, columns) = self.pixels, box
-        sizes = self.shape[1] * self.shape[2], self.shape[3] * self.shape[4] // self.channels
+        images, tall, row_phases, wide, piece = self.shape
+        sizes = tall * row_phases, wide * piece // self.channels
         positions = cdiv(p, rows) * rows, cdiv(q, columns) * columns
-        read = map(rows_read, sizes, positions, self.window, self.stride, self.padding, self.dilation)
-        return self.shape[0] * math.prod(read) * self.channels * itemsize
+        read = list(map(rows_read, sizes, positions, self.window, self.stride, self.padding, self.dilation))
+        overlap = (read[1] - 1) * max(piece - self.strides[3], 0)
+        return images * read[0] * (read[1] * self.channels - overlap) * itemsize
 
 
 def view(x: Array, y: Array, window: Pair, stride: Pair, padding: Pair, dilation: Pair) -> View | None:
@@ -197,7 +201,7 @@ def forward(
         *seen.window, *seen.stride, *seen.padding, *seen.dilation,
         o % bo == 0,
         precision, acc, *box,
-        flops=2 * y.size * terms,
+        flops=2 * y.size * (terms - seen.zeros),
         bytes=seen.bytes_read(box, x.dtype.itemsize) + footprint(weight, bias, y, moments),
         **config,
     )  # fmt: skip

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritongrad_kernels import conv, conv3d, depthwise, epilogue
+from tritongrad_kernels import conv, conv3d, conv_stem, depthwise, epilogue
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.conv_input_grad import conv2d_input_grad, conv2d_input_grad_with, runs_epilogue
 from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad
+from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.epilogue import Epilogue, Through
 
 
@@ -39,16 +40,38 @@ def with_moments(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
+    image: Array | None = None,
 ) -> tuple[Array, Array | None]:
     """`convolution`, and the moments [runs, 3, O] of what it stored, per channel (see `moments`).
 
     None where its kernel takes none: depthwise, in three dimensions, and more pixels than one launch counts.
+    `image` is the `stem_image` of x, where there is one.
     """
     if depthwise.fits(weight.shape, groups) or x.ndim == 5:
         return convolution(x, weight, bias, stride, padding, dilation, groups), None
     s, p, d = _geometry(4, stride, padding, dilation)
-    y, moments = conv.conv2d_with_moments(_lifted(x, 4), _lifted(weight, 4), bias, s, p, d, groups)
+    y, moments = conv.conv2d_with_moments(_lifted(x, 4), _lifted(weight, 4), bias, s, p, d, groups, image)
     return _dropped(y, x.ndim), moments
+
+
+def stem_image(
+    x: Array,
+    weight_shape: Sequence[int],
+    kind: dtype,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Array | None:
+    """x [N,C,H,W], of any dtype and memory order, as `with_moments` reads an image of few channels: see `conv_stem`.
+
+    None where it reads x itself, in channels-last order and of dtype `kind`, the filters'.
+    """
+    if x.ndim != 4 or depthwise.fits(weight_shape, groups):
+        return None
+    s, p, d = _geometry(4, stride, padding, dilation)
+    fits = conv_stem.suits(x, weight_shape, kind, s, p, d, groups)
+    return conv_stem.stem_image(x, weight_shape, kind, s, p, d) if fits else None
 
 
 def input_grad(

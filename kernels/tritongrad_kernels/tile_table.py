@@ -103,6 +103,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90": dict(BO=64, BP=128, BC=64, FLAT=1, num_warps=4, num_stages=3),
         "sm_100": dict(BO=64, BP=128, BC=64, FLAT=0, num_warps=4, num_stages=3),
     },
+    # Pixels of an image with zeros about it.
+    "haloed": {
+        "interpret": dict(BP=1 << 16),
+        "sm_80": dict(BP=512, num_warps=4),
+    },
     "conv2d_input_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512),
         "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=168),
