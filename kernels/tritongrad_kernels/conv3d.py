@@ -22,7 +22,7 @@ from tritongrad_kernels.conv import (
     over_parts,
     parts,
 )
-from tritongrad_kernels.conv_input_grad import _first_tap
+from tritongrad_kernels.conv_input_grad_tma import _first_tap
 from tritongrad_kernels.elementwise import contiguous
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped

@@ -8,22 +8,14 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
+from tritongrad_kernels import conv_input_grad_tma
 from tritongrad_kernels.array import Array, footprint
 from tritongrad_kernels.conv import arithmetic, check_filters, empty_image, in_channels_last, parts
+from tritongrad_kernels.conv_input_grad_tma import _first_tap
 from tritongrad_kernels.epilogue import Epilogue, _store, _store_sums
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
 from tritongrad_kernels.windows import Pair, positions_reading, touched
-
-
-@triton.jit
-def _first_tap(phase, STRIDE: tl.constexpr, DILATION: tl.constexpr, STEP: tl.constexpr):
-    """The first window position r in 0 .. STEP-1 with r DILATION = phase (mod STRIDE); -1 where there is none."""
-    first = phase * 0 - 1
-    for t in tl.static_range(STEP):
-        r = STEP - 1 - t
-        first = tl.where((phase - r * DILATION) % STRIDE == 0, r, first)
-    return first
 
 
 @triton.jit
@@ -177,6 +169,9 @@ def _launches(dy: Array, x_shape: Sequence[int]) -> list[tuple[int, int]]:
 def _launch_input_grad(
     dy: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int, after: Epilogue
 ) -> Array | None:
+    if conv_input_grad_tma.suits(dy, weight, groups):
+        geometry = stride, padding, dilation
+        return conv_input_grad_tma.input_grad(dy, weight, dx, *geometry, after, *arithmetic(dy))
     (n, _, h, w), (o, c, r, s), (p, q) = dx.shape, weight.shape, dy.shape[2:]
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
     per_group = o // groups

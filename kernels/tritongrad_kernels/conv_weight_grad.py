@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, matmul, reduce
+from tritongrad_kernels import conv_weight_grad_tma, dtypes, reduce
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
-from tritongrad_kernels.conv import arithmetic, in_channels_last, over_parts
+from tritongrad_kernels.conv import arithmetic, in_channels_last, parts
+from tritongrad_kernels.conv_weight_grad_tma import Work
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
 from tritongrad_kernels.windows import Pair, rows_read, touched
@@ -71,50 +73,71 @@ def conv2d_weight_grad(
     dy: Array, x: Array, weight_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """The gradient of `conv2d` for its weight: dy [N,O,P,Q], x [N,C,H,W] -> channels-last [O,C/groups,R,S]."""
-
-    def part(dy: Array, x: Array, dtype: dtypes.dtype) -> Array:
-        return _part_of_weight_grad(dy, x, weight_shape, dtype, stride, padding, dilation, groups)
-
-    return over_parts("conv2d", part, in_channels_last(dy), in_channels_last(x))
+    slabs = conv2d_weight_slabs(dy, x, weight_shape, stride, padding, dilation, groups)
+    return slabs if slabs.ndim == 4 else reduce.sum(slabs, (0,), dtype=x.dtype).permute((0, 3, 1, 2))
 
 
-def _part_of_weight_grad(
+def conv2d_weight_slabs(
+    dy: Array, x: Array, weight_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """What `conv2d_weight_grad` is the sum of: slabs [slabs,O,R,S,C/groups] in the accumulator's dtype.
+
+    Where one slab is all there is, the gradient itself, as `conv2d_weight_grad` gives it: 4 axes and not 5.
+    """
+    dy, x = in_channels_last(dy), in_channels_last(x)
+    o, c, r, s = weight_shape
+    works = []
+    for some in parts("conv2d", x.shape[0], math.prod(x.shape[2:]), math.prod(dy.shape[2:])):
+        pair, how = (dy.slice(0, *some), x.slice(0, *some)), arithmetic(x)
+        work = conv_weight_grad_tma.work(*pair, (r, s), stride, padding, dilation, groups, *how)
+        works.append(work or _work(*pair, (r, s), stride, padding, dilation, groups, *how))
+    splits = [work.split() for work in works]
+    total = sum(slabs for _, slabs in splits)
+    if total == 1:
+        dw = empty(weight_shape, x.dtype, x.device, channels_last_strides(weight_shape))
+        works[0].run(*splits[0], dw)
+        return dw
+    # Slabs lie one after the other, each in the channels-last order of the result.
+    out, first = empty((total, o, r, s, c), dtypes.accumulator(x.dtype), x.device), 0
+    for work, (steps, slabs) in zip(works, splits, strict=True):
+        work.run(steps, slabs, out.slice(0, first, first + slabs))
+        first += slabs
+    return out
+
+
+def _work(
     dy: Array,
     x: Array,
-    weight_shape: Sequence[int],
-    dtype: dtypes.dtype,
+    window: Pair,
     stride: Pair,
     padding: Pair,
     dilation: Pair,
     groups: int,
-) -> Array:
-    """`conv2d_weight_grad` for as many images as one launch can take, in `dtype`."""
-    (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight_shape, dy.shape[2:]
-    per_group = o // groups
-    pixels = n * p * q
-    config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=pixels, BC=c)
-    tiles = cdiv(per_group, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
-    split = config.pop("SPLIT")
-    slabs = cdiv(pixels, split) if tiles < matmul.FEW_TILES else 1
-    if slabs <= 1:
-        slabs, split = 1, max(pixels, 1)
-        out = empty(weight_shape, dtype, x.device, channels_last_strides(weight_shape))
-    else:
-        # Slabs lie one after the other, each in the channels-last order of the result.
-        out = empty((slabs, o, r, s, c), dtypes.accumulator(x.dtype), x.device)
-    launch(
-        _conv2d_weight_grad,
-        tiles * slabs,
-        dy,
-        x,
-        out,
-        n, h, w, c, per_group, p, q, split,
-        r, s, *stride, *padding, *dilation, groups,
-        c % config["BC"] == 0,
-        per_group % config["BO"] == 0,
-        *arithmetic(x),
-        flops=2 * dy.size * c * r * s,
-        bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(dy, out),
-        **config,
-    )  # fmt: skip
-    return out if slabs == 1 else reduce.sum(out, (0,), dtype=dtype).permute((0, 3, 1, 2))
+    precision: str,
+    acc: tl.dtype,
+) -> Work:
+    """How `_conv2d_weight_grad` gives the weight gradient of as many images as one launch can take."""
+    (n, channels, h, w), (r, s), (p, q) = x.shape, window, dy.shape[2:]
+    c, o = channels // groups, dy.shape[1] // groups
+    config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=o, BP=n * p * q, BC=c)
+    least, most = cdiv(config.pop("SPLIT"), config["BP"]), config.pop("PROGRAMS")
+    tiles = cdiv(o, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
+
+    def run(steps: int, slabs: int, out: Array) -> None:
+        launch(
+            _conv2d_weight_grad,
+            tiles * slabs,
+            dy,
+            x,
+            out,
+            n, h, w, c, o, p, q, steps * config["BP"],
+            r, s, *stride, *padding, *dilation, groups,
+            c % config["BC"] == 0,
+            o % config["BO"] == 0,
+            precision, acc,
+            flops=2 * dy.size * c * r * s,
+            bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(dy, out),
+            **config,
+        )  # fmt: skip
+
+    return Work(cdiv(n * p * q, config["BP"]), least, tiles, most, run)

@@ -82,7 +82,6 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
         "sm_90 float32": dict(BO=64, BP=64, BC=32, num_warps=4, num_stages=3),
     },
-    # Left alone, ptxas spills some registers to fit one more block.
     # Output channels x output pixels x input channels. Leaving moments takes shared memory for a stored box beside
     # what is on its way in: with these figures two programs share a multiprocessor, and one stores while the other
     # multiplies. Long sums stay in the loop, where wider products ask less of shared memory.
@@ -108,6 +107,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BP=1 << 16),
         "sm_80": dict(BP=512, num_warps=4),
     },
+    # Left alone, ptxas spills some registers to fit one more block.
     "conv2d_input_grad": {
         "interpret": dict(BO=512, BP=2048, BC=512),
         "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=168),
@@ -116,12 +116,36 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=240),
         "sm_100 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
     },
-    # SPLIT is the number of pixels one slab sums over.
+    # An epilogue needs registers. In narrow tiles there are enough, for two programs on a multiprocessor, of which one
+    # waits for memory while the other multiplies; where the tensor cores are the bound, it goes quarter by quarter.
+    "conv2d_input_grad_tma": {
+        "interpret": dict(BO=64, BP=256, BC=128, QUARTERS=0),
+        "sm_90": dict(BO=64, BP=128, BC=128, QUARTERS=0, num_warps=8, num_stages=3),
+    },
+    "conv2d_input_grad_tma_long": {
+        "interpret": dict(BO=64, BP=256, BC=128, QUARTERS=1),
+        "sm_90": dict(BO=64, BP=256, BC=128, QUARTERS=1, num_warps=8, num_stages=3),
+    },
+    "conv2d_input_grad_tma_narrow": {
+        "interpret": dict(BO=64, BP=256, BC=64, QUARTERS=0),
+        "sm_90": dict(BO=64, BP=128, BC=64, QUARTERS=0, num_warps=4, num_stages=3),
+    },
+    # SPLIT is the fewest pixels that a slab sums over, PROGRAMS how many are enough.
     "conv2d_weight_grad": {
-        "interpret": dict(BO=512, BP=2048, BC=512, SPLIT=1 << 20),
-        "sm_80": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
-        "sm_90": dict(BO=64, BP=64, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
-        "sm_90 float32": dict(BO=64, BP=32, BC=64, SPLIT=4096, num_warps=4, num_stages=3),
+        "interpret": dict(BO=512, BP=2048, BC=512, SPLIT=1 << 20, PROGRAMS=256),
+        "sm_80": dict(BO=64, BP=32, BC=64, SPLIT=4096, PROGRAMS=256, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=64, BP=64, BC=64, SPLIT=4096, PROGRAMS=256, num_warps=4, num_stages=3),
+        "sm_90 float32": dict(BO=64, BP=32, BC=64, SPLIT=4096, PROGRAMS=256, num_warps=4, num_stages=3),
+    },
+    "conv2d_weight_grad_tma": {
+        "interpret": dict(BO=128, BP=256, BC=128, SPLIT=1 << 20, PROGRAMS=256),
+        "sm_90": dict(BO=128, BP=64, BC=128, SPLIT=1024, PROGRAMS=256, num_warps=8, num_stages=3),
+    },
+    # 64 channels and fewer on one side: memory is the bound, and what is on its way to one program of a multiprocessor
+    # is enough for it.
+    "conv2d_weight_grad_tma_narrow": {
+        "interpret": dict(BO=128, BP=256, BC=128, SPLIT=1 << 20, PROGRAMS=128),
+        "sm_90": dict(BO=128, BP=128, BC=128, SPLIT=1024, PROGRAMS=128, num_warps=4, num_stages=3),
     },
     # Pixels x channels of any number of groups.
     "depthwise": {
