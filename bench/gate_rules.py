@@ -72,9 +72,9 @@ class Exemption:
 
 _TINY = "a tensor of so few elements that no thread has 16 bytes of it"
 _ODD = "8 does not divide the size, and nothing less is known to the compiler: 1000 classes of float64, batches of 1"
+_STRIDED = "short rows that are read across, which caches make good; or one number for a row, or one row for all"
+_NARROW_ROWS = "rows of 3 channels or of 7 x 7 taps: no 16 bytes of them are aligned"
 _HALOED = "neighbouring lanes take neighbouring pixels: 4 bytes of a plane of the image, 4 channels of the result"
-    "neighbouring lanes take neighbouring pixels: of one plane of the image, 4 bytes each, of the result 4 channels"
-)
 
 EXEMPTIONS = (
     Exemption("_map.|_uniform|_normal|_iota", r"BLOCK=(\d\d?|128|256|512);", "reads", _TINY),
