@@ -16,6 +16,7 @@ from tests.check import check, compare, randn, transposed
 from tests.conftest import TINY
 from tritongrad.nn import attention
 from tritongrad_kernels import launch, memory
+from tritongrad_kernels.descriptors import Described
 
 THEIRS = torch.nn.functional.scaled_dot_product_attention
 SMALL_TILES = {name: row for name, row in TINY.items() if name.startswith("attention")}
@@ -112,6 +113,70 @@ def test_shapes(q: tuple, k: tuple, v: tuple, mask: Any, options: dict) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_dtypes(dtype: str) -> None:
     compared((2, 9, 8), (2, 7, 8), (2, 7, 24), None, {"is_causal": True}, dtype=dtype)
+
+
+DESCRIBED = [
+    case("ragged", (2, 21, 24), (2, 19, 24), 8),
+    case("ragged, causal", (2, 17, 8), (2, 35, 8), 8, is_causal=True),
+    case("groups of heads", (2, 4, 17, 8), (2, 2, 18, 8), 8, is_causal=True, enable_gqa=True),
+    case("one set of keys, bools", (2, 3, 16, 8), (18, 8), 8, some(16, 18)),
+    case("whole tiles", (1, 2, 32, 16), (1, 2, 32, 16), 16, is_causal=True),
+]
+
+
+@pytest.mark.parametrize("q, k, v, mask, options", DESCRIBED)
+def test_descriptors(q: tuple, k: tuple, v: tuple, mask: Any, options: dict) -> None:
+    """Rows of 16 bytes, in halves, are copied by TMA where there is one; those of heads that share keys too."""
+    with launch.tiles(**SMALL_TILES), launch.column("sm_90"), launch.recording() as log:
+        compared(q, k, v, mask, options, dtype="bfloat16")
+    assert [described(one) for one in log if one.kernel.startswith("_attention")] == [3, 5, 4]
+
+
+@pytest.mark.parametrize("shape, view", [
+    ((2, 3, 17, 7), lambda t: t),  # rows of 14 bytes
+    ((2, 17, 8, 3), lambda t: t.transpose(2, 3)),
+    ((2, 2, 2, 17, 8), lambda t: t.transpose(0, 2)),  # three axes that do not merge
+])  # fmt: skip
+def test_what_has_no_descriptor(shape: tuple, view: Any) -> None:
+    packed = [tg.randn(*shape, dtype=tg.bfloat16) for _ in range(3)]
+    with launch.tiles(**SMALL_TILES):
+        with launch.column("sm_90"), launch.recording() as log:
+            y = F.scaled_dot_product_attention(*map(view, packed))
+        assert [described(one) for one in log] == [0]
+        assert (y == F.scaled_dot_product_attention(*map(view, packed))).all()
+
+
+def described(one: launch.Launch) -> int:
+    """How many of a launch's arguments are descriptors."""
+    return sum(isinstance(a, Described) for a in one.arguments)
+
+
+PARTS = [
+    case("ragged", (2, 2, 3, 5), (2, 2, 75, 5), 4),
+    case("a part that is not seen", (2, 3, 4), (2, 70, 4), 4, np.arange(70) < np.array([[70], [20], [0]])),
+    case("heads that share keys", (1, 4, 1, 8), (1, 2, 64, 8), 16, enable_gqa=True),
+]
+
+
+@pytest.mark.parametrize("q, k, v, mask, options", PARTS)
+def test_few_queries_have_their_keys_in_parts(q: tuple, k: tuple, v: tuple, mask: Any, options: dict) -> None:
+    with launch.tiles(**SMALL_TILES), launch.recording() as log:
+        compared(q, k, v, mask, options)
+    kernels = [one.kernel for one in log if one.kernel.startswith("_attention")]
+    assert kernels == ["_attention", "_attention_parts", "_attention_query_grad", "_attention_key_grad"]
+
+
+def test_parts_are_a_property_of_the_shape() -> None:
+    """Of many programs, of few keys, or in causal order, where most tiles have nothing to do, none."""
+    for batch, queries, keys, causal, parts in (
+        (1, 1, 8192, False, 16), (64, 1, 8192, False, 4), (128, 1, 8192, False, 1), (8, 1, 512, False, 1),
+        (1, 2048, 2048, True, 1), (8, 256, 1024, False, 2), (2, 1, 131072, False, 128),
+    ):  # fmt: skip
+        with memory.dry_run(), launch.column("sm_90"), launch.recording() as log:
+            q, k = (tg.empty(batch, n, 64, dtype=tg.bfloat16) for n in (queries, keys))
+            F.scaled_dot_product_attention(q, k, k, is_causal=causal)
+        tiles = -(-queries // 128)
+        assert log[0].grid == (batch * tiles * parts,) and len(log) == 1 + (parts > 1)
 
 
 def test_a_mask_of_numbers_has_a_gradient(blocks: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tritongrad_kernels import elementwise, matmul
 from tritongrad_kernels.array import Array, contiguous_strides, empty, strides_of_order
+from tritongrad_kernels.descriptors import Descriptor, descriptor, fits
 from tritongrad_kernels.elementwise import broadcast_shapes
-from tritongrad_kernels.launch import TILES, cdiv, next_power_of_2, tile
+from tritongrad_kernels.launch import TILES, cdiv, has_tma, next_power_of_2, tile
 
 WIDEST = 256
 """The most numbers that a row of q, k or v may have: a program holds all of them."""
@@ -96,24 +99,92 @@ def lie_like(a: Array, shape: tuple[int, ...]) -> Array:
     return empty(shape, a.dtype, a.device, strides_of_order(shape, (*order, len(shape) - 1)))
 
 
+NARROW = 64
+
+
 def tiles_for(name: str, p: Problem, keys: int) -> dict[str, int]:
-    """The tile of a kernel: of wide heads, or with dropout, its own where there is one."""
+    """The tile of a kernel: of wide heads, with a mask or dropout, or of narrow heads, its own where there is one."""
     rows, widest = p.q.shape[-2], max(p.q.shape[-1], p.v.shape[-1])
-    if widest > WIDEST // 2:
-        name += "_wide"
-    elif p.dropout is not None and f"{name}_dropout" in TILES:
-        name += "_dropout"
+    masked = p.mask is not None or p.dropout is not None
+    kinds = {"wide": widest > WIDEST // 2, "masked": masked, "narrow": widest <= NARROW}
+    found = (f"{name}_{kind}" for kind, so in kinds.items() if so)
+    name = next((own for own in found if own in TILES), name)
     return tile(name, least=16, itemsize=p.q.dtype.itemsize, BM=rows, BN=keys)
 
 
-def geometry(batch: tuple[int, ...], *arrays: Array | None) -> tuple[Any, ...]:
-    """For a kernel: the merged leading axes, the strides along them of each array, and along its last two axes."""
-    strides = [(0,) * len(batch) if a is None else a.expand((*batch, *a.shape[-2:])).strides[:-2] for a in arrays]
-    merged, (_, *along) = elementwise.merge_axes(batch, contiguous_strides(batch), *strides)
-    return merged, *along, *((0, 0) if a is None else a.strides[-2:] for a in arrays)
+@dataclass(frozen=True)
+class Geometry:
+    """How a kernel finds what it reads and writes.
+
+    given    for each array that it reads in blocks: a descriptor if they all have one, or the array
+    places   the merged leading axes; for each array the strides along them, and then those along its last two axes. Of
+             a descriptor, 0 for a leading axis that is shared, else 1
+    divisor  what divides all strides but those along the last axis, the mask's aside, and all extents of the last
+    """
+
+    given: tuple[Any, ...]
+    places: tuple[Any, ...]
+    divisor: int
+    described: bool
 
 
-def settings(p: Problem, keys: int, config: dict[str, int]) -> tuple[Any, ...]:
+def geometry(
+    p: Problem,
+    batch: tuple[int, ...],
+    read: Sequence[tuple[Array, int]],
+    written: Sequence[Array],
+    heads: Sequence[Array] = (),
+    sharing: int = 1,
+) -> Geometry:
+    """For arrays `read` in blocks of so many rows, then those `written`, then the mask.
+
+    With `heads`, of these and of the mask the first alone of `sharing` along axis -3 is in the batch. In a descriptor
+    the others are one axis more, after those of the batch.
+    """
+    arrays = [*(of_first_head(p, a) if any(a is h for h in heads) else a for a, _ in read), *written]
+    mask = p.mask if p.mask is None or not heads else of_first_head(p, p.mask)
+    along = [a.expand((*batch, *a.shape[-2:])).strides[:-2] for a in arrays]
+    along += [(0,) * len(batch) if mask is None else mask.expand((*batch, *mask.shape[-2:])).strides[:-2]]
+    merged, (_, *along) = elementwise.merge_axes(batch, contiguous_strides(batch), *along)
+    steps = [*(a.strides[-2:] for a in arrays), (0, 0) if mask is None else mask.strides[-2:]]
+    divisor = math.gcd(8, *(a.shape[-1] for a in arrays), *(s[0] for s in steps[:-1]), *itertools.chain(*along[:-1]))
+    given = tuple(a for a, _ in read)
+    if read and has_tma() and len(merged) <= 2:
+        pair, pairs = (1,) * (2 - len(merged)) + merged, [(0,) * (2 - len(s)) + s for s in along]
+        found = []
+        for (whole, rows), a, strides in zip(read, arrays, pairs, strict=False):
+            axes = [(n, s) if s else (1, 0) for n, s in zip(pair, strides, strict=True)]
+            axes += [(sharing, a.strides[-3])] if any(whole is h for h in heads) else []
+            found.append(_described(whole, rows, axes, a.strides[-2:]))
+        if all(found):
+            shared = [tuple(int(stride != 0) for stride in s) for s in pairs[: len(read)]]
+            return Geometry(tuple(found), (pair, *shared, *pairs[len(read) :], *steps), divisor, True)
+    return Geometry(given, (merged, *along, *steps), divisor, False)
+
+
+def _described(a: Array, rows: int, axes: list[tuple[int, int]], steps: tuple[int, ...]) -> Descriptor | None:
+    """Of [*axes, rows, numbers], given extents and strides of the axes; None where there can be none."""
+    if a.dtype.itemsize != 2:
+        return None
+    shape = (*(n for n, _ in axes), *a.shape[-2:])
+    strides = (*(s if n > 1 else 8 for n, s in axes), *steps)  # an axis of one element may have any
+    block = (*(1 for _ in axes), rows, max(16, next_power_of_2(a.shape[-1])))
+    return descriptor(a, block, shape, strides) if fits(a, block, shape, strides) else None
+
+
+def keys_of_part(p: Problem, keys: int, config: dict[str, int]) -> int:
+    """How many keys a program sees, a multiple of BN: all, unless there are few programs with SPAN keys and more each.
+
+    A property of the shape, never of the GPU at hand.
+    """
+    least, step = config.pop("SPAN"), config["BN"]
+    programs = math.prod(p.batch) * cdiv(p.q.shape[-2], config["BM"])
+    few = not p.causal and 0 < programs < matmul.FEW_TILES
+    parts = min(cdiv(keys, least), 2 * matmul.FEW_TILES // programs) if few and keys else 1
+    return max(cdiv(cdiv(keys, parts), step), 1) * step
+
+
+def settings(p: Problem, keys: int, config: dict[str, int], where: Geometry) -> tuple[Any, ...]:
     """The arguments that all three kernels have after the strides."""
     rows, width = p.q.shape[-2:]
     values, drop = p.v.shape[-1], p.dropout or Dropout(0.0, 0, 0)
@@ -134,5 +205,7 @@ def settings(p: Problem, keys: int, config: dict[str, int]) -> tuple[Any, ...]:
         p.dropout is not None,
         rows % config["BM"] == 0,
         keys % config["BN"] == 0,
+        where.divisor,
+        where.described,
         matmul.PRECISION[matmul.precision],
     )

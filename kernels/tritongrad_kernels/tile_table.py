@@ -215,20 +215,42 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # The most scores a head for which attention is a composition of products and a softmax. Each program of the fused
     # kernels serves one head; the interpreter runs them one after the other, whatever they do in some milliseconds.
     "short_attention": {"interpret": dict(SCORES=1 << 14), "sm_80": dict(SCORES=0)},
-    # Queries x keys; heads wider than 128 have rows of their own.
+    # Queries x keys, by the widest of q, k and v: up to 64 numbers are narrow, more than 128 wide. A mask that is
+    # read or drawn needs registers ("masked"). SPAN is the least keys of a program where they are split.
     "attention": {
-        "interpret": dict(BM=256, BN=256),
-        "sm_80": dict(BM=128, BN=64, num_warps=8, num_stages=2),
-        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
-        "sm_90": dict(BM=128, BN=64, num_warps=8, num_stages=3),
-        "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "interpret": dict(BM=256, BN=256, SPAN=1 << 30),
+        "sm_80": dict(BM=128, BN=64, SPAN=512, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=128, BN=128, SPAN=512, num_warps=8, num_stages=2),
+        "sm_90 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
+    },
+    "attention_masked": {
+        "interpret": dict(BM=256, BN=256, SPAN=1 << 30),
+        "sm_80": dict(BM=128, BN=32, SPAN=512, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=128, BN=64, SPAN=512, num_warps=8, num_stages=2),
+        "sm_90 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
+    },
+    "attention_narrow": {
+        "interpret": dict(BM=256, BN=256, SPAN=1 << 30),
+        "sm_80": dict(BM=128, BN=64, SPAN=512, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=128, BN=128, SPAN=512, num_warps=8, num_stages=3),
+        "sm_90 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
     },
     "attention_wide": {
-        "interpret": dict(BM=256, BN=256),
-        "sm_80": dict(BM=64, BN=32, num_warps=8, num_stages=2),
-        "sm_80 float32": dict(BM=32, BN=16, num_warps=8, num_stages=2),
+        "interpret": dict(BM=256, BN=256, SPAN=1 << 30),
+        "sm_80": dict(BM=64, BN=32, SPAN=512, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=16, SPAN=512, num_warps=8, num_stages=2),
     },
     "attention_query_grad": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=128, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=128, BN=64, num_warps=8, num_stages=2),
+        "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_query_grad_masked": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=128, BN=32, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
@@ -240,19 +262,34 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     },
     "attention_key_grad": {
         "interpret": dict(BM=256, BN=256),
-        "sm_80": dict(BM=32, BN=128, num_warps=8, num_stages=2),
+        "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=32, BN=128, num_warps=8, num_stages=2),
+        "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
     },
-    # What is drawn again needs the registers of half the keys.
-    "attention_key_grad_dropout": {
+    "attention_key_grad_masked": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_key_grad_narrow": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=32, BN=128, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=64, BN=128, num_warps=8, num_stages=2),
+        "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
     },
     "attention_key_grad_wide": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=32, BN=32, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=16, BN=64, num_warps=8, num_stages=2),
+        "sm_90 float32": dict(BM=16, BN=16, num_warps=8, num_stages=2),
+    },
+    # Rows of any head.
+    "attention_parts": {
+        "interpret": dict(BM=256),
+        "sm_80": dict(BM=8, num_warps=4),
     },
     # Windows or elements x channels. With one channel, more than two windows a thread spill: each has 64-bit places.
     "volume_pool": {

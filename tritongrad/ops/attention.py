@@ -14,7 +14,7 @@ from tritongrad.ops.softmax import softmax
 from tritongrad.ops.views import flatten, transpose, unflatten, unsqueeze
 from tritongrad.precision import lowered
 from tritongrad.tensor import Tensor, differentiable, record_joint
-from tritongrad_kernels import attention as kernel, dtypes, random as random_numbers
+from tritongrad_kernels import attention as kernel, attention_grad, dtypes, random as random_numbers
 from tritongrad_kernels.attention_problem import WIDEST, Dropout, Problem, is_short
 from tritongrad_kernels.elementwise import broadcast_shapes
 
@@ -90,10 +90,10 @@ def _flash_attention(
     def gradient(dy: Tensor, wanted: list[bool]) -> list[Tensor | None]:
         if is_grad_enabled():
             return differentiable(composition, inputs, dy)
-        dq, delta = kernel.attention_query_grad(problem, out, lse, dy.array)
+        dq, delta = attention_grad.attention_query_grad(problem, out, lse, dy.array)
         grads: list[Tensor | None] = [Tensor(dq), None, None, None]
         if wanted[1] or wanted[2]:
-            grads[1:3] = map(Tensor, kernel.attention_key_grad(problem, lse, delta, dy.array))
+            grads[1:3] = map(Tensor, attention_grad.attention_key_grad(problem, lse, delta, dy.array))
         if wanted[3]:
             fixed = (query.detach(), key.detach(), value.detach())
             with enable_grad():
