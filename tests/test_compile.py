@@ -147,6 +147,7 @@ def test_launches_over_more_than_2_31_elements_compile() -> None:
         x = tg.empty(n, n, dtype=tg.bfloat16)
         image = tg.empty(n, 64, 28, 28, dtype=tg.bfloat16).contiguous(memory_format=tg.channels_last)
         weight = tg.empty(64, 64, 3, 3, dtype=tg.bfloat16).contiguous(memory_format=tg.channels_last)
+        pointers = tg.empty(64, 32, 3, 3, dtype=tg.bfloat16).contiguous(memory_format=tg.channels_last)
         assert x.numel() > 2**31 and image.numel() > 2**31
         del log[:]
         x * 2
@@ -155,9 +156,10 @@ def test_launches_over_more_than_2_31_elements_compile() -> None:
         x @ x
         tg.nn.functional.softmax(x, dim=1)
         tg.nn.functional.conv2d(image, weight, padding=1)
+        tg.nn.functional.conv2d(image, pointers, padding=1, groups=2)
         tg.nn.functional.max_pool2d(image, 2)
     variants = compile.specialise(log, "sm_90")
-    assert {"_map2", "_sum", "_matmul", "_conv2d"} <= {v.kernel for v in variants}
+    assert {"_map2", "_sum", "_matmul", "_conv2d", "_conv2d_tma"} <= {v.kernel for v in variants}
     for report in compile.compile_all(variants):
         assert report.problems() == [], report.variant.signature
         # Where an extent itself needs 64 bits it has them; elsewhere kernels widen what they multiply.
