@@ -204,6 +204,6 @@ def test_folding_costs_little_beside_applying(side: int, c: int, runs: int) -> N
         config, rows, grid = channels.walk(x, width=channels.width(x, runs))
         partials = grid * runs * 2 * config["BC"] * 4
         assert partials <= 0.18 * 2 * x.nbytes
-        assert 200 <= grid <= 256 and config["BM"] * config["BC"] == 8192 and rows * config["BM"] <= x.shape[0]
+        assert 200 <= grid <= 256 and config["BM"] * config["BC"] == 4096 and rows * config["BM"] <= x.shape[0]
         _, runs, _ = channels.walk(x, "norm_sums")
         assert runs * c <= 34_000

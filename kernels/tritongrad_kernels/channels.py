@@ -55,7 +55,8 @@ def walk(x: Array, name: str = "norm", *, width: int | None = None, least: int =
     m, c = x.shape
     extent = c if width is None else min(c, width)
     config = tile(name, least=least, itemsize=x.dtype.itemsize, BM=m, BC=extent)
-    config.pop("NARROW", None)
+    for key in ("NARROW", "FOLD"):
+        config.pop(key, None)
     blocks = cdiv(c, config["BC"])
     rows = min(cdiv(m, config["BM"]), max(1, config.pop("PROGRAMS") // blocks))
     return config, rows, rows * blocks
@@ -71,6 +72,7 @@ def width(x: Array, runs: int) -> int:
     return max(row["NARROW"], 1 << (x.nbytes // 5 // partials).bit_length() >> 1)
 
 
-def fold_rows(runs: int, config: dict[str, int]) -> int:
-    """How many of `runs` partial sums are read at a time: half a tile, as two numbers are kept for each lane."""
-    return max(1, min(next_power_of_2(runs), config["BM"] // 2))
+def fold_rows(runs: int, channels: int, itemsize: int) -> int:
+    """How many of `runs` partial sums a program of so many channels reads at a time."""
+    most = tile("norm", itemsize=itemsize)["FOLD"] // channels
+    return max(1, min(next_power_of_2(runs), most))

@@ -67,14 +67,14 @@ def _normalize(
     block, c, c_in = _tile(M, C, BM, BC)
     mean, rstd = _statistics(
         MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, BATCHES, C, runs, eps, momentum, block, c, c_in,
-        CUMULATIVE, ACC, BR, BC,
+        CUMULATIVE, ACC, BR, BC, STAGES,
     )  # fmt: skip
     scale = rstd * _parameter(WEIGHT, c, c_in, 1.0, ACC, BC)
     bias = _parameter(BIAS, c, c_in, 0.0, ACC, BC)
     if X2 is not None:
         mean2, rstd2 = _statistics(
             MOMENTS2, MEAN2, RSTD2, RUNNING_MEAN2, RUNNING_VAR2, BATCHES2, C, runs2, eps2, momentum2, block, c, c_in,
-            CUMULATIVE2, ACC, BR, BC,
+            CUMULATIVE2, ACC, BR, BC, STAGES,
         )  # fmt: skip
         scale2 = rstd2 * _parameter(WEIGHT2, c, c_in, 1.0, ACC, BC)
         bias2 = _parameter(BIAS2, c, c_in, 0.0, ACC, BC)
@@ -139,6 +139,6 @@ def apply(
             nbytes += read
         launch(
             _normalize, grid, x, *sites[0], x2, *sites[1], residual, y, kept, m, c, relu, TRITON_TYPE[acc],
-            BR=fold_rows(runs, config), bytes=nbytes, **config,
+            BR=fold_rows(runs, config["BC"], acc.itemsize), bytes=nbytes, **config,
         )  # fmt: skip
     return y, kept

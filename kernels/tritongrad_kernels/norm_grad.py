@@ -80,11 +80,13 @@ def _grad_sums(
 
 
 @triton.jit
-def _folded_sums(SUMS, C, runs, c, c_in, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):
+def _folded_sums(
+    SUMS, C, runs, c, c_in, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr
+):  # fmt: skip
     """Both sums of channels c over all runs, in order: [BC], [BC]."""
     plain = tl.zeros((BR, BC), ACC)
     product = tl.zeros((BR, BC), ACC)
-    for first in range(0, runs, BR):
+    for first in tl.range(0, runs, BR, num_stages=STAGES):
         z = first + tl.arange(0, BR).to(tl.int64)
         inside = (z < runs)[:, None] & c_in[None, :]
         place = SUMS + (z * 2 * C)[:, None] + c[None, :]
@@ -110,7 +112,7 @@ def _input_grad(
     scale = rstd * _parameter(WEIGHT, c, c_in, 1.0, ACC, BC)
     bias = _parameter(BIAS, c, c_in, 0.0, ACC, BC)
     if SUMS is not None:
-        plain, product = _folded_sums(SUMS, C, runs, c, c_in, ACC, BR, BC)
+        plain, product = _folded_sums(SUMS, C, runs, c, c_in, ACC, BR, BC, STAGES)
         offset, slope = plain / M, rstd * product / M
     for first in tl.range(block * BM, M, _stride(C, BM, BC), num_stages=STAGES):
         m = first + tl.arange(0, BM)
@@ -171,7 +173,7 @@ def input_grad(
         bias if how == "recompute" else None, sums, dx, g,
     )  # fmt: skip
     launch(
-        _input_grad, grid, *arrays, m, c, runs, how, TRITON_TYPE[acc], BR=fold_rows(runs, config),
+        _input_grad, grid, *arrays, m, c, runs, how, TRITON_TYPE[acc], BR=fold_rows(runs, config["BC"], acc.itemsize),
         bytes=footprint(*arrays), **config,
     )  # fmt: skip
     return dx, dy if want_g and how is None else g

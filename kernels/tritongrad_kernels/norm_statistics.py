@@ -19,7 +19,7 @@ from tritongrad_kernels import dtypes, elementwise
 from tritongrad_kernels.array import Array, empty, footprint
 from tritongrad_kernels.channels import _load, _stride, _tile, fold_rows, walk
 from tritongrad_kernels.elementwise import TRITON_TYPE
-from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.launch import cdiv, launch, next_power_of_2, tile
 
 
 @triton.jit
@@ -56,7 +56,9 @@ def _moments(
 
 
 @triton.jit
-def _folded(MOMENTS, C, runs, c, c_in, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):
+def _folded(
+    MOMENTS, C, runs, c, c_in, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr
+):  # fmt: skip
     """Rows, mean and squared deviations of channels c, from the moments of all runs: [], [BC], [BC].
 
     A lane merges every BR-th run, in order; the lanes are merged last. Channels of a run have the same number of rows,
@@ -66,7 +68,7 @@ def _folded(MOMENTS, C, runs, c, c_in, ACC: tl.constexpr, BR: tl.constexpr, BC: 
     rows = tl.zeros((BR,), ACC)
     mean = tl.zeros((BR, BC), ACC)
     squares = tl.zeros((BR, BC), ACC)
-    for first in range(0, runs, BR):
+    for first in tl.range(0, runs, BR, num_stages=STAGES):
         z = first + tl.arange(0, BR).to(tl.int64)
         more = tl.load(MOMENTS + z * 3 * C, mask=z < runs, other=0.0)
         inside = (z < runs)[:, None] & c_in[None, :]
@@ -92,7 +94,7 @@ def _move(RUNNING, towards, momentum, c, mask, ACC: tl.constexpr):
 @triton.jit
 def _statistics(
     MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, BATCHES, C, runs, eps, momentum, block, c, c_in,
-    CUMULATIVE: tl.constexpr, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+    CUMULATIVE: tl.constexpr, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """mean and rstd of channels c: of moments, of running statistics, or as found in MEAN and RSTD.
 
@@ -108,7 +110,7 @@ def _statistics(
             mean = _load(RUNNING_MEAN, c, c_in, ACC)
             rstd = 1.0 / tl.sqrt(_load(RUNNING_VAR, c, c_in, ACC) + eps.to(ACC))
         else:
-            count, mean, squares = _folded(MOMENTS, C, runs, c, c_in, ACC, BR, BC)
+            count, mean, squares = _folded(MOMENTS, C, runs, c, c_in, ACC, BR, BC, STAGES)
             squares = tl.maximum(squares, 0.0, propagate_nan=tl.PropagateNan.ALL)
             rstd = 1.0 / tl.sqrt(squares / count + eps.to(ACC))
             moving = momentum.to(ACC)
@@ -129,13 +131,13 @@ def _statistics(
 @triton.jit
 def _settle(
     MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, BATCHES, C: tl.int64, runs, eps: tl.float64, momentum: tl.float64,
-    CUMULATIVE: tl.constexpr, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+    CUMULATIVE: tl.constexpr, ACC: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """`_statistics` alone. Grid one program per BC channels. Bytes: read the moments once."""
     block, c, c_in = _tile(0, C, 1, BC)
     _statistics(
         MOMENTS, MEAN, RSTD, RUNNING_MEAN, RUNNING_VAR, BATCHES, C, runs, eps, momentum, block, c, c_in,
-        CUMULATIVE, ACC, BR, BC,
+        CUMULATIVE, ACC, BR, BC, STAGES,
     )  # fmt: skip
 
 
@@ -179,13 +181,12 @@ class Statistics:
             return
         c, acc = source.shape[-1], dtypes.accumulator(source.dtype)
         with folding(self, c, acc, source.device) as (arguments, runs, numbers, nbytes):
-            narrow = tile("norm", itemsize=acc.itemsize)["NARROW"]
-            config = tile("norm", itemsize=acc.itemsize, BM=2 * runs, BC=min(c, narrow))
-            options = dict(BR=fold_rows(runs, config), BC=config["BC"], num_warps=config.get("num_warps", 4))
-            launch(
-                _settle, cdiv(c, config["BC"]), *arguments, c, runs, *numbers, TRITON_TYPE[acc], bytes=nbytes,
-                **options,
-            )  # fmt: skip
+            config = tile("norm", itemsize=acc.itemsize)
+            width = min(next_power_of_2(c), config["NARROW"])
+            options: dict[str, int] = {name: config[name] for name in ("STAGES", "num_warps") if name in config}
+            options.update(BR=fold_rows(runs, width, acc.itemsize), BC=width)
+            grid = cdiv(c, width)
+            launch(_settle, grid, *arguments, c, runs, *numbers, TRITON_TYPE[acc], bytes=nbytes, **options)
 
     def _moved(self, running: list[Array | None], cumulative: bool) -> None:
         """Running statistics and the count have been written to, or copies `running` of the former without gaps."""

@@ -175,9 +175,9 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Rows (batch and pixels) x channels. There are PROGRAMS of them, each of which folds the partial sums of its
     # channels: where that is much, it takes fewer, down to NARROW. Loads are STAGES iterations ahead.
     "norm": {
-        "interpret": dict(BM=1 << 11, BC=1 << 9, NARROW=1 << 9, PROGRAMS=1, STAGES=1),
-        "sm_80": dict(BM=32, BC=256, NARROW=32, PROGRAMS=256, STAGES=2, LEAST=8192, num_warps=8),
-        "sm_80 float32": dict(BM=16, BC=256, NARROW=32, PROGRAMS=256, STAGES=2, LEAST=4096, num_warps=8),
+        "interpret": dict(BM=1 << 11, BC=1 << 9, NARROW=1 << 9, FOLD=1 << 18, PROGRAMS=1, STAGES=1),
+        "sm_80": dict(BM=16, BC=256, NARROW=32, FOLD=2048, PROGRAMS=256, STAGES=4, LEAST=4096, num_warps=8),
+        "sm_80 float32": dict(BM=8, BC=256, NARROW=32, FOLD=2048, PROGRAMS=256, STAGES=4, LEAST=2048, num_warps=8),
     },
     # Rows x channels; CHUNK is the number of rows one program folds.
     "columns": {
@@ -187,8 +187,8 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # As "norm", of which each program leaves sums of its own: so PROGRAMS * BC bounds how many.
     "norm_sums": {
         "interpret": dict(BM=1 << 11, BC=1 << 9, PROGRAMS=1, STAGES=1),
-        "sm_80": dict(BM=64, BC=64, PROGRAMS=256, STAGES=2, LEAST=4096, num_warps=8),
-        "sm_80 float32": dict(BM=32, BC=64, PROGRAMS=256, STAGES=2, LEAST=2048, num_warps=8),
+        "sm_80": dict(BM=64, BC=64, PROGRAMS=256, STAGES=4, LEAST=4096, num_warps=8),
+        "sm_80 float32": dict(BM=32, BC=64, PROGRAMS=256, STAGES=4, LEAST=2048, num_warps=8),
     },
     # Rows x elements of a row.
     "layernorm": {
