@@ -39,6 +39,19 @@ def test_range_over_run_time_values() -> None:
 
 
 @triton.jit
+def countdown(out, n: tl.constexpr):
+    tl.store(out + n, n)
+    if n > 0:
+        countdown(out, n - 1)
+
+
+def test_a_function_may_call_itself() -> None:
+    out = Buffer(np.zeros(4), np.int32)
+    countdown[(1,)](out, 3)
+    assert out.data.tolist() == [0, 1, 2, 3]
+
+
+@triton.jit
 def flags(out, flag, other):
     if flag:
         tl.store(out, 1)

@@ -75,8 +75,8 @@ def fits(
     """Whether `descriptor` of the same arguments is one the hardware can follow; without a block, with some block.
 
     The first element lies on 16 bytes, elements of the last axis lie side by side and steps along the others are
-    multiples of 16 bytes; at most five axes, none empty or of 2^31 elements; block sides are powers of two up to 256,
-    the last of at least 16 bytes.
+    multiples of 16 bytes; at most five axes, none empty or so long that positions past its end need more than 32 bits;
+    block sides are powers of two up to 256, the last of at least 16 bytes.
     """
     shape = array.shape if shape is None else shape
     strides = array.strides if strides is None else strides
@@ -85,7 +85,7 @@ def fits(
         0 < len(shape) <= 5
         and strides[-1] == 1
         and all(s > 0 and s * size % 16 == 0 and s * size < 2**40 for s in strides[:-1])
-        and all(0 < n < 2**31 for n in shape)
+        and all(0 < n < 2**31 - 2**16 for n in shape)
         and array.data_ptr() % 16 == 0
         and (block is None or (all(0 < n <= 256 and n & (n - 1) == 0 for n in block) and block[-1] * size >= 16))
     )

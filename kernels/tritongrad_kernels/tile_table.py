@@ -65,6 +65,24 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_100": dict(BM=128, BN=128, BK=64, SPLIT=4096, num_warps=8, num_stages=3),
         "sm_100 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3, maxnreg=168),
     },
+    # On GPUs with TMA, the first of these three that makes TILES tiles, or the last. Twice 98 KB of shared memory fit a
+    # multiprocessor, and three times 65 KB.
+    "matmul_tma_wide": {
+        "sm_90": dict(BM=128, BN=256, BK=64, SPLIT=2048, TILES=256, num_warps=8, num_stages=3),
+        "sm_90 float32": dict(BM=128, BN=128, BK=32, SPLIT=2048, TILES=128, num_warps=8, num_stages=3),
+    },
+    "matmul_tma": {
+        "sm_90": dict(BM=128, BN=128, BK=64, SPLIT=2048, TILES=128, num_warps=8, num_stages=3),
+        "sm_90 float32": dict(BM=128, BN=64, BK=32, SPLIT=2048, TILES=128, num_warps=4, num_stages=3),
+    },
+    "matmul_tma_small": {
+        "sm_90": dict(BM=64, BN=64, BK=64, SPLIT=2048, TILES=1, num_warps=4, num_stages=4),
+        "sm_90 float32": dict(BM=64, BN=64, BK=32, SPLIT=2048, TILES=1, num_warps=4, num_stages=4),
+    },
+    "matmul_fold": {
+        "interpret": dict(BM=1 << 9, BN=1 << 9),
+        "sm_80": dict(BM=4, BN=256, LEAST=1024, num_warps=4),
+    },
     # Matrices with no side longer than LONGEST, so many in a program that operands and result have ELEMENTS in all.
     "small_matmul": {
         "interpret": dict(LONGEST=128, ELEMENTS=1 << 19),

@@ -267,6 +267,8 @@ def rewrite(function: types.FunctionType) -> types.FunctionType:
     ast.fix_missing_locations(module)
     ast.increment_lineno(module, first_line - 1)
     code = _find_code(compile(module, function.__code__.co_filename, "exec", dont_inherit=True), function.__name__)
+    if function.__name__ in code.co_freevars and function.__name__ not in cells:  # it calls itself
+        cells[function.__name__] = types.CellType(function.__globals__[function.__name__])
     new = types.FunctionType(
         code, function.__globals__, function.__name__, function.__defaults__, tuple(cells[n] for n in code.co_freevars)
     )
