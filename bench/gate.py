@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from bench.gate_rules import ARCHITECTURES, BANDWIDTH, EXEMPTIONS, PRODUCTS, STEPS
+from bench.gate_rules import ARCHITECTURES, BANDWIDTH, BLOCKS, EXEMPTIONS, PRODUCTS, STEPS, TRANSFORMER
 from bench.results import FOLDER
 from tritongrad.training import training_step
-from tritongrad_kernels import compile, dtypes, launch, memory
+from tritongrad_kernels import activations, compile, dtypes, launch, matmul, memory
+from tritongrad_kernels.array import empty
 from tritongrad_kernels.compile import Report, Variant
 
 TABLES = FOLDER / "compile"
@@ -34,7 +35,9 @@ def recorded(arch: str) -> list[launch.Launch]:
 
     Two, because an optimizer's first step may differ from its second.
     """
-    log: list[launch.Launch] = []
+    with memory.dry_run(), launch.column(launch.column_for(arch)), launch.recording() as log:
+        for m, k, n, kind, fused in TRANSFORMER:
+            _products(m, k, n, dtypes.by_name(kind), fused)
     for network, batch, side, kinds, optimizers in STEPS:
         for kind in kinds:
             for optimizer in optimizers:
@@ -44,6 +47,24 @@ def recorded(arch: str) -> list[launch.Launch]:
                     step()
                 log += found
     return log
+
+
+def _products(m: int, k: int, n: int, kind: dtypes.dtype, fused: Sequence[str]) -> None:
+    """x W^T, finished, and both gradients; float32 with as many bits as the tensor cores give."""
+    x, weight, dy = (empty(shape, kind) for shape in ((m, k), (n, k), (m, n)))
+    before, matmul.precision = matmul.precision, "high"
+    try:
+        matmul.matmul(
+            x,
+            weight.T,
+            empty((n,), kind) if "bias" in fused else None,
+            activation=activations._gelu if "activation" in fused else None,
+            residual=dy if "residual" in fused else None,
+        )
+        matmul.matmul(dy, weight)
+        matmul.matmul(dy.T, x)
+    finally:
+        matmul.precision = before
 
 
 def broken_rules(report: Report) -> list[str]:
@@ -69,12 +90,25 @@ def broken_rules(report: Report) -> list[str]:
 
 def _product(report: Report) -> list[str]:
     problems = []
-    if "*bf16" in report.variant.signature and not report.tensor_cores:
+    signature, arch = report.variant.signature, report.variant.arch
+    if ("*bf16" in signature or "<bf16" in signature) and not report.tensor_cores:
         problems.append("no tensor core instruction")
+    if "tensordesc" in signature:
+        fed = report.counts["UTMALDG"] >= 2 and (report.counts["HGMMA"] or arch != "sm_90")
+        problems += [] if fed else ["descriptors, but no HGMMA fed by TMA"]
+        problems += _crowding(report) if arch == "sm_90" else []
     copies = report.counts["LDGSTS.128"] + report.counts["UTMALDG"]
     if copies < 2 and not exempt(report.variant, "reads"):
         problems.append(f"reads: {copies} asynchronous copies of 16 bytes for 2 operands")
     return problems
+
+
+def _crowding(report: Report) -> list[str]:
+    """What keeps fewer blocks on a multiprocessor than there should be: 64K registers, 228 KB, each takes 1 KB more."""
+    wanted = [n for kernel, part, n in BLOCKS if kernel == report.variant.kernel and part in report.variant.signature]
+    threads = 32 * report.warps
+    held = min((64 << 10) // (threads * -(-report.registers // 8) * 8), (228 << 10) // (report.shared + 1024))
+    return [f"{held} blocks a multiprocessor, not {n}" for n in wanted if held < n]
 
 
 def exempt(variant: Variant, what: str) -> str:

@@ -1,8 +1,8 @@
 """What compiled kernels must show, as data: see `gate`.
 
 A kernel that moves data reads and writes each of its main arrays 16 bytes at a time; one that multiplies matrices of
-bfloat16 does it on the tensor cores, and has both operands copied to shared memory 16 bytes at a time. Where that
-cannot be, an exception names the arguments and the reason.
+bfloat16 does it on the tensor cores, and has both operands copied to shared memory 16 bytes at a time: by TMA if they
+come as descriptors, into HGMMA on sm_90. Where that cannot be, an exception names the arguments and the reason.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ STEPS = (
     ("mlp", 256, 32, ("float32", "bfloat16"), ("sgd", "adam", "adamw")),
 )
 
+# Products of a transformer: rows, inner extent, columns, dtype and what is fused. Both gradients are taken as well.
+TRANSFORMER = (
+    (8192, 1024, 4096, "bfloat16", ("bias", "activation")),
+    (8192, 4096, 1024, "bfloat16", ("bias", "residual")),
+    (1024, 1024, 3072, "bfloat16", ("bias",)),
+    (64, 8192, 1000, "bfloat16", ("bias", "activation", "residual")),
+    (2048, 1024, 1024, "float32", ("bias", "residual")),
+)
+
 PRODUCTS = (
-    "_matmul", "_conv2d", "_conv2d_tma", "_conv2d_input_grad", "_conv2d_input_grad_tma", "_conv2d_weight_grad",
-    "_conv2d_weight_grad_tma",
+    "_matmul", "_matmul_tma", "_conv2d", "_conv2d_tma", "_conv2d_input_grad", "_conv2d_input_grad_tma",
+    "_conv2d_weight_grad", "_conv2d_weight_grad_tma",
 )  # fmt: skip
 
 
@@ -41,6 +50,7 @@ BANDWIDTH = {
     "_normal": Moves((), ("OUT",)),
     "_count_outside": Moves(("INDEX",), ()),
     "_sum": Moves(("X",), ()),
+    "_fold_slabs": Moves(("SLABS", "RESIDUAL"), ("OUT",)),
     "_sum_slabs": Moves(2, 1),  # wide tiles and deep ones; those have too few columns to write 16 bytes a thread
     "_moments": Moves(("X",), ()),
     "_settle": Moves(("MOMENTS",), ()),
@@ -58,6 +68,14 @@ BANDWIDTH = {
     "_sgd": Moves(3, 2),  # parameter, gradient, momentum
     "_adam": Moves(4, 3),  # parameter, gradient, both moments
 }
+
+
+# How many blocks of a kernel a multiprocessor of sm_90 is to hold, by kernel and part of the signature.
+BLOCKS = (
+    ("_matmul_tma", "BM=128, BN=256", 1),
+    ("_matmul_tma", "BM=128, BN=128, BK=64", 2),
+    ("_matmul_tma", "BM=64, BN=64", 3),
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +106,6 @@ EXEMPTIONS = (
     Exemption("_sum", r"keep_strides \(1\).*n_keep i32,", "reads", _ODD),
     Exemption("_cross_entropy(_grad)?", r"\bN i64,", "reads", _ODD),
     Exemption("_cross_entropy(_grad)?", r"\bN i64,", "writes", _ODD),
-    Exemption("_matmul", r"\b(am|ak|bk|bn) i32,", "reads", _ODD),
     Exemption("_conv2d(_weight_grad)?", r"\bC i32,", "reads", _NARROW_ROWS),
     Exemption("_haloed", "", "reads", _HALOED),
     Exemption("_haloed", "", "writes", _HALOED),

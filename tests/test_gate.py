@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import gate, gate_rules
+from tritongrad_kernels import activations
 from tritongrad_kernels.compile import Report, Variant
 
 COUNTS = dict.fromkeys(gate.COUNTED, 0) | {"LDL": 0, "STL": 0}
@@ -48,6 +49,15 @@ def test_a_product_of_bfloat16_is_on_the_tensor_cores() -> None:
     assert gate.broken_rules(report("_conv2d", PRODUCT.replace("C i32:16", "C i32"), HGMMA=4)) == []
 
 
+def test_descriptors_feed_the_tensor_cores_and_leave_room_for_other_blocks() -> None:
+    signature = "A tensordesc<bf16[1, 64, 64]>, B tensordesc<bf16[1, 64, 64]>, BM=64, BN=64, BK=64; 4 warps, 4 stages"
+    assert gate.broken_rules(report("_matmul_tma", signature, 58, HGMMA=4, UTMALDG=8)) == []
+    for counts in ({"HMMA": 16, "UTMALDG": 8}, {"HGMMA": 4, "LDGSTS_128": 8}):
+        assert gate.broken_rules(report("_matmul_tma", signature, **counts)) == ["descriptors, but no HGMMA fed by TMA"]
+    crowded = report("_matmul_tma", signature, 176, HGMMA=4, UTMALDG=8)
+    assert gate.broken_rules(crowded) == ["2 blocks a multiprocessor, not 3"]
+
+
 def test_errors_spills_and_kernels_without_a_rule() -> None:
     assert gate.broken_rules(report("_map1", MAP, error="it does not compile")) == ["it does not compile"]
     spills = gate.broken_rules(report("_map1", MAP, stack=8, STL=1, LDG_128=1, STG_128=1))
@@ -63,7 +73,7 @@ def test_errors_spills_and_kernels_without_a_rule() -> None:
         ("_map2", MAP.replace("n i32:16, BY=1", "n i32, BY=4"), "writes"),
         ("_map1", MAP.replace("xs (1)", "xs (i32, 1, i32)"), "reads"),
         ("_map1", MAP.replace("xs (1)", "xs (1, None)").replace("ROWS=0", "ROWS=64"), "reads"),
-        ("_matmul", "am i32:16, ak=1, bk i32, bn=1, split", "reads"),
+        ("_cross_entropy", "X *bf16:16, N i64, BM=1", "reads"),
     ],
 )
 def test_exemptions_are_narrow(kernel: str, signature: str, what: str) -> None:
@@ -109,7 +119,8 @@ def test_a_run_fails_until_its_figures_are_accepted(
 
 def test_every_step_of_the_gate_is_recorded_with_the_tiles_of_the_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "STEPS", [("mlp", 256, 32, ("bfloat16",), ("sgd",))])
-    blocks = {
-        arch: {x.options["BK"] for x in gate.recorded(arch) if x.kernel == "_matmul"} for arch in ("sm_80", "sm_90")
-    }
-    assert blocks == {"sm_80": {32}, "sm_90": {64}}
+    monkeypatch.setattr(gate, "TRANSFORMER", gate_rules.TRANSFORMER[:1])
+    for arch, kernel, blocks in (("sm_80", "_matmul", {32}), ("sm_90", "_matmul_tma", {64})):
+        products = [x for x in gate.recorded(arch) if "matmul" in x.kernel]
+        assert {x.kernel for x in products} == {kernel} and {x.options["BK"] for x in products} == blocks
+        assert any(activations._gelu in x.arguments for x in products)

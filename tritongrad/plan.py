@@ -35,7 +35,7 @@ _CONVOLUTIONS = {
 }
 
 # Modules that are parts of one family.
-_PARTS = {"norm_statistics": "norm", "norm_grad": "norm", "attention_grad": "attention"}
+_PARTS = {"matmul_tma": "matmul", "norm_statistics": "norm", "norm_grad": "norm", "attention_grad": "attention"}
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Pages(NamedTuple):
 
 
 def pages(x: Array, batch: int = 1, step: int = 0) -> Pages | None:
-    """x [..., R, C] with a step from one of `batch` matrices to the next (0: all are one); None if nothing follows it."""
+    """x [..., R, C], with a step from one of `batch` matrices to the next (0: all are one); None if that cannot be."""
     (r, c), (down, right) = x.shape[-2:], x.strides[-2:]
     batch = batch if step else 1
     for transposed, extents, (row, one) in ((False, (r, c), (down, right)), (True, (c, r), (right, down))):
