@@ -159,7 +159,7 @@ def test_launches_over_more_than_2_31_elements_compile() -> None:
         tg.nn.functional.conv2d(image, pointers, padding=1, groups=2)
         tg.nn.functional.max_pool2d(image, 2)
     variants = compile.specialise(log, "sm_90")
-    assert {"_map2", "_sum", "_matmul", "_conv2d", "_conv2d_tma"} <= {v.kernel for v in variants}
+    assert {"_map2", "_sum", "_matmul_tma", "_conv2d", "_conv2d_tma"} <= {v.kernel for v in variants}
     for report in compile.compile_all(variants):
         assert report.problems() == [], report.variant.signature
         # Where an extent itself needs 64 bits it has them; elsewhere kernels widen what they multiply.
