@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 
-# (network, batch, side of the images, dtypes, optimizers)
+# (network, batch, side of the images or number of words, dtypes, optimizers)
 STEPS = (
     ("resnet18", 256, 224, ("float32", "bfloat16"), ("sgd",)),
     ("resnet50", 256, 224, ("float32", "bfloat16"), ("sgd",)),
     ("mlp", 256, 32, ("float32", "bfloat16"), ("sgd", "adam", "adamw")),
+    ("gpt", 8, 1024, ("bfloat16",), ("sgd",)),
 )
 
 # Products of a transformer: rows, inner extent, columns, dtype and what is fused. Both gradients are taken as well.
@@ -30,6 +31,7 @@ TRANSFORMER = (
 PRODUCTS = (
     "_matmul", "_matmul_tma", "_conv2d", "_conv2d_tma", "_conv2d_input_grad", "_conv2d_input_grad_tma",
     "_conv2d_weight_grad", "_conv2d_weight_grad_tma",
+    "_attention", "_attention_query_grad", "_attention_key_grad",
 )  # fmt: skip
 
 
@@ -63,6 +65,12 @@ BANDWIDTH = {
     "_max_pool2d_input_grad": Moves(("DY",), ("DX",)),
     "_mean_windows": Moves(("X",), ("Y",)),
     "_mean_windows_input_grad": Moves(("DY",), ("DX",)),
+    "_layer_norm": Moves(("X",), ("Y",)),
+    "_row_grad": Moves(("DY", "X"), ("DX",)),
+    "_column_sums": Moves(("DY", "X"), ()),
+    "_attention": Moves(("Q", "K", "V"), ("OUT",)),
+    "_attention_query_grad": Moves(("Q", "K", "V", "OUT", "DY"), ("DQ",)),
+    "_attention_key_grad": Moves(("Q", "K", "V", "DY"), ("DK", "DV")),
     "_cross_entropy": Moves(("X",), ()),
     "_cross_entropy_grad": Moves(("X",), ("DX",)),
     "_sgd": Moves(3, 2),  # parameter, gradient, momentum

@@ -58,6 +58,16 @@ def test_descriptors_feed_the_tensor_cores_and_leave_room_for_other_blocks() -> 
     assert gate.broken_rules(crowded) == ["2 blocks a multiprocessor, not 3"]
 
 
+def test_attention_is_a_product_that_also_writes_16_bytes_at_a_time() -> None:
+    described = "tensordesc<bf16[1, 1, 128, 64]>"
+    signature = f"Q {described}, K {described}, V {described}, MASK=None, OUT *bf16:16, LSE *fp32:16"
+    assert gate.broken_rules(report("_attention", signature, HGMMA=8, UTMALDG=5, STG_128=4)) == []
+    assert gate.broken_rules(report("_attention", signature, HGMMA=8, UTMALDG=5)) == [
+        "writes: 0 accesses of 16 bytes for 1 arrays"
+    ]
+    assert "no tensor core instruction" in gate.broken_rules(report("_attention", signature, UTMALDG=5, STG_128=4))
+
+
 def test_errors_spills_and_kernels_without_a_rule() -> None:
     assert gate.broken_rules(report("_map1", MAP, error="it does not compile")) == ["it does not compile"]
     spills = gate.broken_rules(report("_map1", MAP, stack=8, STL=1, LDG_128=1, STG_128=1))
@@ -124,3 +134,10 @@ def test_every_step_of_the_gate_is_recorded_with_the_tiles_of_the_architecture(m
         products = [x for x in gate.recorded(arch) if "matmul" in x.kernel]
         assert {x.kernel for x in products} == {kernel} and {x.options["BK"] for x in products} == blocks
         assert any(activations._gelu in x.arguments for x in products)
+
+
+def test_a_step_of_gpt_attends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "STEPS", [("gpt", 1, 128, ("bfloat16",), ("sgd",))])
+    monkeypatch.setattr(gate, "TRANSFORMER", ())
+    kernels = {one.kernel for one in gate.recorded("sm_90")}
+    assert {"_layer_norm", "_attention", "_attention_query_grad", "_attention_key_grad"} <= kernels
