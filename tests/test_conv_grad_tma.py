@@ -126,3 +126,38 @@ def test_boxes_do_not_reach_pixels_that_no_window_reads() -> None:
         got = convolution.weight_grad(from_host(dy), from_host(image), w, *kernel_geometry(2, geometry))
     assert [r.kernel for r in log if r.kernel.startswith("_conv")] == ["_conv2d_weight_grad"]
     near(got, want, "bfloat16", 1)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["image made", "image given"])
+def test_weight_gradient_of_a_stem(given: bool) -> None:
+    """7 x 7 of 3 channels, stride 2: rows of a window are read in one piece, of which 21 of 32 elements are wanted."""
+    x, w, geometry = (2, 3, 10, 12), (8, 3, 7, 7), CASES[1].values[2] | {"stride": 2, "padding": 3}
+    image = randn(*x, seed=7).astype(np.float32)
+    dy, _, _ = gradients(x, w, geometry, "bfloat16")
+    arguments: Any = w, *kernel_geometry(2, geometry)
+    with launch.tiles(**TMA, haloed=TINY["haloed"]):
+        array = from_host(image)
+        stem = convolution.stem_image(array, w, dtypes.bfloat16, *arguments[1:]) if given else None
+        with launch.recording() as log:
+            got = convolution.weight_grad(from_host(dy), array, *arguments, image=stem)
+            slabs = convolution.weight_slabs(from_host(dy), array, *arguments, image=stem)
+    wanted = ["_conv2d_weight_grad_tma"] if given else ["_haloed", "_conv2d_weight_grad_tma"]
+    assert [r.kernel for r in log if r.kernel in ("_haloed", "_conv2d_weight_grad_tma")] == wanted * 2
+    assert (got.shape, got.dtype) == (w, dtypes.bfloat16)
+    assert (slabs.shape[1:], slabs.dtype) == ((8, 7, 7, 3), dtypes.float32) and slabs.shape[0] > 1
+    want = weight_gradient(dy, image.astype(NUMPY["bfloat16"]), w, geometry)
+    near(got, want, "bfloat16", 1)
+    near(slabs.permute((0, 1, 4, 2, 3)).numpy().sum(0, keepdims=True), want[None], "float32", 1 << 10)
+
+
+def test_slabs_of_other_kernels() -> None:
+    """A convolution along one axis has slabs along one axis; what takes no product of images is never a slab."""
+    line, volume = (1, 16, 70), (1, 2, 2, 3, 3)
+    with launch.tiles(**TMA):
+        x, dy = (from_host(randn(*line, seed=k).astype(NUMPY["bfloat16"])) for k in (1, 2))
+        slabs = convolution.weight_slabs(dy, x, (16, 16, 1), (1,), (0,), (1,), 1)
+        whole = convolution.weight_grad(dy, x, (16, 16, 1), (1,), (0,), (1,), 1)
+    assert slabs.shape == (2, 16, 1, 16)
+    np.testing.assert_array_equal(slabs.numpy().sum(0).transpose(0, 2, 1).astype(NUMPY["bfloat16"]), whole.numpy())
+    x, dy = (from_host(randn(*volume, seed=k).astype(np.float32)) for k in (1, 2))
+    assert convolution.weight_slabs(dy, x, (2, 2, 1, 1, 1), (1,) * 3, (0,) * 3, (1,) * 3, 1).shape == (2, 2, 1, 1, 1)

@@ -24,7 +24,8 @@ def bits_of(on: np.ndarray) -> np.ndarray:
 
 def near(got: Any, want: np.ndarray, dtype: str, terms: int) -> None:
     bound = 4 * EPS[dtype] * (2 + math.sqrt(terms)) * max(1.0, np.abs(want).max(initial=0.0))
-    np.testing.assert_allclose(got.numpy().astype(np.float64), want, rtol=0, atol=bound)
+    values = got if isinstance(got, np.ndarray) else got.numpy()
+    np.testing.assert_allclose(values.astype(np.float64), want, rtol=0, atol=bound)
 
 
 def expected(dy: np.ndarray, w: np.ndarray, shape: tuple[int, ...], geometry: dict) -> np.ndarray:
@@ -40,10 +41,10 @@ def case(reason: str, x: tuple[int, ...], w: tuple[int, ...], **geometry: Any) -
 
 
 CASES = [
-    case("3x3, ragged tiles", (2, 24, 5, 6), (5, 24, 3, 3), padding=1),
+    case("3x3, ragged tiles", (2, 24, 3, 5), (5, 24, 3, 3), padding=1),
     case("1x1, one pixel", (1, 8, 1, 1), (3, 8, 1, 1)),
     case("phases without taps", (2, 16, 5, 4), (4, 16, 1, 1), stride=2),
-    case("whole tiles of groups", (1, 64, 4, 3), (32, 32, 3, 3), padding=1, groups=2),
+    case("whole tiles of groups", (1, 64, 3, 2), (32, 32, 1, 2), groups=2),
     case("no images", (0, 8, 3, 3), (4, 8, 1, 1)),
     case("groups of 20 channels, bits that straddle them", (1, 40, 3, 2), (40, 20, 1, 1), groups=2),
     case("depthwise", (2, 16, 4, 3), (16, 1, 3, 3), padding=1, groups=16),
@@ -66,17 +67,16 @@ def kernel_geometry(rank: int, geometry: dict) -> tuple[Any, ...]:
     return (*((geometry[k],) * rank for k in ("stride", "padding", "dilation")), geometry["groups"])
 
 
-@pytest.mark.parametrize("masked", [False, True], ids=["addend", "where bits are on"])
 @pytest.mark.parametrize(("x", "w", "geometry"), CASES)
-def test_an_addend(x: tuple[int, ...], w: tuple[int, ...], geometry: dict, masked: bool, tiles: str) -> None:
+def test_an_addend(x: tuple[int, ...], w: tuple[int, ...], geometry: dict, tiles: str) -> None:
     dy, weight, dx = gradients(x, w, geometry, "float32")
     addend, on = randn(*x, seed=3).astype(np.float32), randn(*x, seed=4) > 0
-    addend[~on] = np.nan if masked else 0.0  # what does not count must not be looked at
-    got = convolution.input_grad(
-        from_host(dy), from_host(weight), x, *kernel_geometry(len(x) - 2, geometry),
-        addend=from_host(addend), addend_bits=from_host(bits_of(on)) if masked else None,
-    )  # fmt: skip
-    assert got.is_channels_last
+    operands: Any = from_host(dy), from_host(weight), x, *kernel_geometry(len(x) - 2, geometry)
+    whole = convolution.input_grad(*operands, addend=from_host(addend))
+    assert whole.is_channels_last
+    near(whole, dx + addend, "float32", math.prod(w))
+    addend[~on] = np.nan  # what does not count must not be looked at
+    got = convolution.input_grad(*operands, addend=from_host(addend), addend_bits=from_host(bits_of(on)))
     near(got, dx + np.where(on, addend, 0), "float32", math.prod(w))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, matmul, reduce
+from tritongrad_kernels import dtypes, reduce
 from tritongrad_kernels.array import Array, empty, footprint
 from tritongrad_kernels.conv import (
     arithmetic,
@@ -23,6 +23,7 @@ from tritongrad_kernels.conv import (
     parts,
 )
 from tritongrad_kernels.conv_input_grad_tma import _first_tap
+from tritongrad_kernels.conv_weight_grad_tma import split
 from tritongrad_kernels.elementwise import contiguous
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
@@ -302,9 +303,7 @@ def conv3d_weight_grad(
         pixels = dy.shape[0] * math.prod(dy.shape[2:])
         config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=o // groups, BP=pixels, BC=c)
         tiles = cdiv(o // groups, config["BO"]) * cdiv(c, config["BC"]) * math.prod(window) * groups
-        split = config.pop("SPLIT")
-        slabs = cdiv(pixels, split) if tiles < matmul.FEW_TILES else 1
-        slabs, split = (slabs, split) if slabs > 1 else (1, max(pixels, 1))
+        steps, slabs = split(pixels, tiles, config)
         out = empty((slabs, o, *window, c), acc if slabs > 1 else dtype, x.device)
         launch(
             _conv3d_weight_grad,
@@ -312,7 +311,7 @@ def conv3d_weight_grad(
             dy,
             x,
             out,
-            dy.shape[0], *x.shape[2:], c, o // groups, *dy.shape[2:], split,
+            dy.shape[0], *x.shape[2:], c, o // groups, *dy.shape[2:], steps * config["BP"],
             *window, *stride, *padding, *dilation, groups,
             c % config["BC"] == 0,
             o // groups % config["BO"] == 0,

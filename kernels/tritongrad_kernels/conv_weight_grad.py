@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import conv_weight_grad_tma, dtypes, reduce
+from tritongrad_kernels import conv_stem, conv_weight_grad_tma, dtypes, reduce
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
 from tritongrad_kernels.conv import arithmetic, in_channels_last, parts
-from tritongrad_kernels.conv_weight_grad_tma import Work
+from tritongrad_kernels.conv_weight_grad_tma import Work, split
+from tritongrad_kernels.elementwise import cast
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
 from tritongrad_kernels.windows import Pair, rows_read, touched
@@ -70,39 +71,72 @@ def _conv2d_weight_grad(
 
 
 def conv2d_weight_grad(
-    dy: Array, x: Array, weight_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
+    dy: Array,
+    x: Array,
+    weight_shape: Sequence[int],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    image: Array | None = None,
 ) -> Array:
     """The gradient of `conv2d` for its weight: dy [N,O,P,Q], x [N,C,H,W] -> channels-last [O,C/groups,R,S]."""
-    slabs = conv2d_weight_slabs(dy, x, weight_shape, stride, padding, dilation, groups)
-    return slabs if slabs.ndim == 4 else reduce.sum(slabs, (0,), dtype=x.dtype).permute((0, 3, 1, 2))
+    slabs = conv2d_weight_slabs(dy, x, weight_shape, stride, padding, dilation, groups, image)
+    return slabs if slabs.ndim == 4 else reduce.sum(slabs, (0,), dtype=dy.dtype).permute((0, 3, 1, 2))
 
 
 def conv2d_weight_slabs(
-    dy: Array, x: Array, weight_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, groups: int
+    dy: Array,
+    x: Array,
+    weight_shape: Sequence[int],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    image: Array | None = None,
 ) -> Array:
     """What `conv2d_weight_grad` is the sum of: slabs [slabs,O,R,S,C/groups] in the accumulator's dtype.
 
     Where one slab is all there is, the gradient itself, as `conv2d_weight_grad` gives it: 4 axes and not 5.
+    `image` is a `conv_stem.stem_image` of x, where there is one already.
     """
-    dy, x = in_channels_last(dy), in_channels_last(x)
+    dy = in_channels_last(dy)
     o, c, r, s = weight_shape
-    works = []
-    for some in parts("conv2d", x.shape[0], math.prod(x.shape[2:]), math.prod(dy.shape[2:])):
-        pair, how = (dy.slice(0, *some), x.slice(0, *some)), arithmetic(x)
-        work = conv_weight_grad_tma.work(*pair, (r, s), stride, padding, dilation, groups, *how)
-        works.append(work or _work(*pair, (r, s), stride, padding, dilation, groups, *how))
-    splits = [work.split() for work in works]
-    total = sum(slabs for _, slabs in splits)
+    stem = None
+    if conv_stem.suits(x, weight_shape, dy.dtype, stride, padding, dilation, groups):
+        stem = _stem_work(dy, x, weight_shape, stride, padding, dilation, image)
+    works = [stem] if stem else _works(dy, x, (r, s), stride, padding, dilation, groups)
+    total = sum(work.split[1] for work in works)
     if total == 1:
-        dw = empty(weight_shape, x.dtype, x.device, channels_last_strides(weight_shape))
-        works[0].run(*splits[0], dw)
+        dw = empty(weight_shape, dy.dtype, dy.device, channels_last_strides(weight_shape))
+        works[0].run(*works[0].split, dw)
         return dw
     # Slabs lie one after the other, each in the channels-last order of the result.
-    out, first = empty((total, o, r, s, c), dtypes.accumulator(x.dtype), x.device), 0
-    for work, (steps, slabs) in zip(works, splits, strict=True):
-        work.run(steps, slabs, out.slice(0, first, first + slabs))
-        first += slabs
+    out, first = empty((total, o, r, s, c), dtypes.accumulator(dy.dtype), dy.device), 0
+    for work in works:
+        work.run(*work.split, out.slice(0, first, first + work.split[1]))
+        first += work.split[1]
     return out
+
+
+def _stem_work(
+    dy: Array, x: Array, weight_shape: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, image: Array | None
+) -> Work | None:
+    """By a `stem_image` of x."""
+    image = image or conv_stem.stem_image(x, weight_shape, dy.dtype, stride, padding, dilation)
+    seen = conv_stem.stem_view(image, weight_shape, (dy.shape[2], dy.shape[3]), stride, dilation)
+    piece = weight_shape[3], image.shape[1], weight_shape[1]
+    return conv_weight_grad_tma.work_as_seen(dy, image, seen, piece, *arithmetic(dy))
+
+
+def _works(dy: Array, x: Array, window: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> list[Work]:
+    """By one launch or several, each of as many images as it can take."""
+    x, works = in_channels_last(cast(x, dy.dtype)), []
+    for some in parts("conv2d", x.shape[0], math.prod(x.shape[2:]), math.prod(dy.shape[2:])):
+        pair, how = (dy.slice(0, *some), x.slice(0, *some)), arithmetic(x)
+        work = conv_weight_grad_tma.work(*pair, window, stride, padding, dilation, groups, *how)
+        works.append(work or _work(*pair, window, stride, padding, dilation, groups, *how))
+    return works
 
 
 def _work(
@@ -120,8 +154,8 @@ def _work(
     (n, channels, h, w), (r, s), (p, q) = x.shape, window, dy.shape[2:]
     c, o = channels // groups, dy.shape[1] // groups
     config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=o, BP=n * p * q, BC=c)
-    least, most = cdiv(config.pop("SPLIT"), config["BP"]), config.pop("PROGRAMS")
     tiles = cdiv(o, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
+    shares = split(n * p * q, tiles, config)
 
     def run(steps: int, slabs: int, out: Array) -> None:
         launch(
@@ -140,4 +174,4 @@ def _work(
             **config,
         )  # fmt: skip
 
-    return Work(cdiv(n * p * q, config["BP"]), least, tiles, most, run)
+    return Work(shares, run)

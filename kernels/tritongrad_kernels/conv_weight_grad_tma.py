@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels.array import Array, footprint
-from tritongrad_kernels.conv_tma import _corner, _result, box_sides, view
+from tritongrad_kernels.conv_tma import View, _corner, _result, box_sides, view
 from tritongrad_kernels.descriptors import descriptor, fits
 from tritongrad_kernels.launch import cdiv, has_tma, launch, tile
 from tritongrad_kernels.windows import Pair
@@ -20,13 +20,15 @@ from tritongrad_kernels.windows import Pair
 def _conv2d_weight_grad_tma(
     DY, X, DW_OUT, N, P, Q, C, O, split,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
-    DH: tl.constexpr, DW: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, PIECE: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
     TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BO: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """dw[z,o,r,s,c] = sum over the output pixels (n,p,q) of slab z of dy[n,p,q,o] x[n, p SH + r DH - PH, ..., c].
 
     Shapes  dy [N, P, Q, O] by [TN, TH, TW, BO] and x as `_conv2d_tma` has it by [TN, TH, 1, TW, BC], descriptors; BC
-            divides C. dw [slabs, O, R, S, C]; slabs are summed in order by another launch.
+            divides C. dw [slabs, O, R, S, C]; slabs are summed in order by another launch. Where PIECE is not None but
+            (S', PIXEL, C'), an x of `conv_stem`, C are S' pixels of PIXEL channels and more, of which S' x C' are
+            wanted, and dw is [slabs, O, R, S', C'].
     Grid    one program per slab of `split` boxes, window position, BO output x BC input channels.
     Bytes   read dy and x, write dw once a slab.
     Source  as `_conv2d_tma`.
@@ -52,33 +54,42 @@ def _conv2d_weight_grad_tma(
         x = X.load([n, p + h // SH - LIFT_H, h % SH, q + w // SW - LIFT_W, (w % SW) * C + c])
         acc = tl.dot(dy.T, x.reshape(TN * TH * TW, BC), acc, input_precision=PRECISION, out_dtype=ACC)
     o += tl.arange(0, BO)
-    place = ((z.to(tl.int64) * O + o) * (R * S) + rs) * C
-    place = DW_OUT + place[:, None] + (c + tl.arange(0, BC))[None, :]
-    tl.store(place, acc.to(DW_OUT.dtype.element_ty), mask=(o < O)[:, None])
+    c += tl.arange(0, BC)
+    row = (z.to(tl.int64) * O + o) * (R * S) + rs
+    if PIECE is None:
+        place = row[:, None] * C + c[None, :]
+        mask = (o < O)[:, None]
+    else:
+        pixel, channel = c // PIECE[1], c % PIECE[1]
+        place = row[:, None] * (PIECE[0] * PIECE[2]) + (pixel * PIECE[2] + channel)[None, :]
+        mask = (o < O)[:, None] & ((pixel < PIECE[0]) & (channel < PIECE[2]))[None, :]
+    tl.store(DW_OUT + place, acc.to(DW_OUT.dtype.element_ty), mask=mask)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A weight gradient as a kernel can give it, as long as it is open into how many slabs it goes.
+    """A weight gradient as a kernel can give it, as long as there is no room for it yet.
 
-    steps   of the sum over pixels; a slab has `least` of them or more, unless it is the only one
-    tiles   programs of one slab
-    most    programs that are enough
-    run     run(steps of a slab, slabs, out) stores slabs [slabs,O,R,S,C], or, of one, the weight's gradient
+    split   steps of the sum over pixels that a slab has, and slabs
+    run     run(*split, out) stores slabs [slabs,O,R,S,C], or, of one, the weight's gradient
     """
 
-    steps: int
-    least: int
-    tiles: int
-    most: int
+    split: tuple[int, int]
     run: Callable[[int, int, Array], None]
 
-    def split(self) -> tuple[int, int]:
-        """Steps of a slab, and slabs: as many as give every multiprocessor work, and no more, since each is written and
-        read once more. It is a function of the shape alone, like every order of summation."""
-        slabs = max(1, min(self.most // self.tiles, self.steps // self.least))
-        steps = max(1, cdiv(self.steps, slabs))
-        return steps, max(1, cdiv(self.steps, steps))
+
+def split(pixels: int, tiles: int, config: dict[str, int], steps: int | None = None) -> tuple[int, int]:
+    """Steps of a slab, and slabs, where a slab takes `tiles` programs; takes what decides it out of `config`.
+
+    There are as many as give every multiprocessor work, and no more, since each is written and read once more; and each
+    is of SPLIT pixels at least. That is a function of the shape alone, as the order of every sum is.
+    steps  of all pixels, unless these go as BP after BP
+    """
+    least, programs = cdiv(config.pop("SPLIT"), config["BP"]), config.pop("PROGRAMS")
+    steps = cdiv(pixels, config["BP"]) if steps is None else steps
+    slabs = max(1, min(programs // tiles, steps // least))
+    of_one = max(1, cdiv(steps, slabs))
+    return of_one, max(1, cdiv(steps, of_one))
 
 
 def work(
@@ -94,22 +105,34 @@ def work(
 ) -> Work | None:
     """How boxes give the weight gradient of channels-last dy [N,O,P,Q] and x; None where `conv_weight_grad` must.
 
-    Half precisions on a GPU with TMA, channels that fill whole blocks, and what `descriptors.fits` asks. And boxes may
-    reach beyond the result only where that reads no pixel that no window reads: it counts 0 times, but may be NaN.
+    Half precisions on a GPU with TMA, channels that fill whole blocks, and what `descriptors.fits` asks.
     """
-    if groups > 1 or x.dtype.itemsize != 2 or dy.size == 0 or x.shape[1] % 16 or not has_tma():
+    if groups > 1 or x.dtype.itemsize != 2 or x.shape[1] % 16 or not has_tma():
         return None
-    seen, o = view(x, dy, window, stride, padding, dilation), dy.shape[1]
-    if seen is None or not fits(x, None, seen.shape, seen.strides) or not fits(dy, None, *_result(seen, o)):
+    seen = view(x, dy, window, stride, padding, dilation)
+    return None if seen is None else work_as_seen(dy, x, seen, None, precision, acc)
+
+
+def work_as_seen(
+    dy: Array, x: Array, seen: View, piece: tuple[int, int, int] | None, precision: str, acc: tl.dtype
+) -> Work | None:
+    """`work` with x as it is `seen`; `piece` is what the kernel calls PIECE.
+
+    None also where boxes would reach pixels beyond the result that no window reads: they count 0 times, but may be NaN.
+    """
+    o = dy.shape[1]
+    if dy.size == 0 or not fits(x, None, seen.shape, seen.strides) or not fits(dy, None, *_result(seen, o)):
         return None
     row = "conv2d_weight_grad_tma" + ("_narrow" if min(o, seen.channels) <= 64 else "")
     config = tile(row, least=16, itemsize=2, BO=o, BP=math.prod(seen.pixels), BC=math.gcd(seen.channels, 1 << 10))
-    least, most = cdiv(config.pop("SPLIT"), config["BP"]), config.pop("PROGRAMS")
-    box = box_sides(*seen.pixels, config.pop("BP"))
+    box = box_sides(*seen.pixels, config["BP"])
     nbytes = seen.bytes_read(box, x.dtype.itemsize)
     if nbytes > seen.bytes_read((1, 1, 1), x.dtype.itemsize):
         return None
-    tiles = cdiv(o, config["BO"]) * (seen.channels // config["BC"]) * math.prod(window)
+    taps = math.prod(seen.window)
+    tiles = cdiv(o, config["BO"]) * (seen.channels // config["BC"]) * taps
+    shares = split(math.prod(seen.pixels), tiles, config, math.prod(map(cdiv, seen.pixels, box)))
+    del config["BP"]
 
     def run(steps: int, slabs: int, out: Array) -> None:
         launch(
@@ -120,10 +143,10 @@ def work(
             out,
             *seen.pixels, seen.channels, o, steps,
             *seen.window, *seen.stride, *seen.padding, *seen.dilation,
-            precision, acc, *box,
-            flops=2 * dy.size * seen.channels * math.prod(window),
+            piece, precision, acc, *box,
+            flops=2 * dy.size * (seen.channels * taps - seen.zeros),
             bytes=nbytes + footprint(dy, out),
             **config,
         )  # fmt: skip
 
-    return Work(math.prod(map(cdiv, seen.pixels, box)), least, tiles, most, run)
+    return Work(shares, run)

@@ -6,13 +6,14 @@ Groups of few channels have their own (`depthwise`), in three dimensions; others
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritongrad_kernels import conv, conv3d, conv_stem, depthwise, epilogue
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.conv_input_grad import conv2d_input_grad, conv2d_input_grad_with, runs_epilogue
-from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad
+from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad, conv2d_weight_slabs
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.epilogue import Epilogue, Through
 
@@ -152,13 +153,37 @@ def weight_grad(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
+    *,
+    image: Array | None = None,
 ) -> Array:
-    """The gradient of `convolution` for its weight."""
-    rank, run = _chosen(
-        weight_shape, groups, depthwise.depthwise_weight_grad, conv2d_weight_grad, conv3d.conv3d_weight_grad
-    )
+    """The gradient of `convolution` for its weight. `image` is the `stem_image` of x, where there is one."""
+    plane = functools.partial(conv2d_weight_grad, image=image)
+    rank, run = _chosen(weight_shape, groups, depthwise.depthwise_weight_grad, plane, conv3d.conv3d_weight_grad)
     lifted = _lifted(dy, rank), _lifted(x, rank), _lifted_shape(weight_shape, rank)
     return _dropped(run(*lifted, *_geometry(rank, stride, padding, dilation), groups), x.ndim)
+
+
+def weight_slabs(
+    dy: Array,
+    x: Array,
+    weight_shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    *,
+    image: Array | None = None,
+) -> Array:
+    """`weight_grad`, or slabs [slabs, O, *window, C/groups] of the accumulator's dtype, in order its sum.
+
+    Slabs have an axis more than the weight, and each the memory order of the gradient: for `slabs.sum_slabs`.
+    """
+    if depthwise.fits(weight_shape, groups) or x.ndim == 5:
+        return weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)
+    s, p, d = _geometry(4, stride, padding, dilation)
+    lifted = _lifted(dy, 4), _lifted(x, 4), _lifted_shape(weight_shape, 4)
+    found = conv2d_weight_slabs(*lifted, s, p, d, groups, image)
+    return _dropped(found, x.ndim + found.ndim - 4)
 
 
 def _chosen(
