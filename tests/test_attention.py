@@ -166,6 +166,14 @@ def test_few_queries_have_their_keys_in_parts(q: tuple, k: tuple, v: tuple, mask
     assert kernels == ["_attention", "_attention_parts", "_attention_query_grad", "_attention_key_grad"]
 
 
+@pytest.mark.parametrize("mask", [None, some(4, 2, 7), some(4, 1, 7)[:, :, :1]])
+def test_heads_of_one_query_that_share_keys_are_queries_of_one_head(mask: Any) -> None:
+    mask = None if mask is None else mask[:, :1]
+    with launch.recording() as log:
+        compared((2, 4, 1, 8), (2, 2, 7, 8), (2, 2, 7, 3), mask, {"enable_gqa": True})
+    assert [one.grid for one in log if one.kernel == "_attention"] == [(4,)]
+
+
 def test_parts_are_a_property_of_the_shape() -> None:
     """Of many programs, of few keys, or in causal order, where most tiles have nothing to do, none."""
     for batch, queries, keys, causal, parts in (

@@ -18,7 +18,15 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import Array, empty, footprint
-from tritongrad_kernels.attention_problem import Problem, geometry, keys_of_part, lie_like, settings, tiles_for
+from tritongrad_kernels.attention_problem import (
+    Problem,
+    geometry,
+    heads_swapped,
+    keys_of_part,
+    lie_like,
+    settings,
+    tiles_for,
+)
 from tritongrad_kernels.attention_tiles import (
     _corner,
     _kept,
@@ -175,6 +183,9 @@ def _attention_parts(
 
 def attention(problem: Problem) -> tuple[Array, Array]:
     """The result [..., L, EV], whose memory runs through the axes as that of q does, and [..., L] for the gradients."""
+    if problem.shares and problem.q.shape[-2] == 1 and not problem.causal:
+        out, lse = attention(problem.heads_as_queries())
+        return heads_swapped(out), lse.T
     p, keys = problem, problem.keys_seen()[0].shape[-2]
     out = lie_like(p.q, (*p.leading, p.q.shape[-2], p.v.shape[-1]))
     lse = empty((*p.batch, p.q.shape[-2]), dtypes.float32, out.device)

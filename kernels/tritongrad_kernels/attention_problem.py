@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tritongrad_kernels import elementwise, matmul
@@ -75,10 +75,22 @@ class Problem:
         seen = corner * (corner + 1) // 2 + (rows - corner) * keys if self.causal else rows * keys
         return math.prod(self.batch) * seen
 
+    def heads_as_queries(self) -> Problem:
+        """Of one query each, heads that share keys are as well queries of one head, which reads these once."""
+        mask = self.mask
+        if mask is not None:
+            mask = heads_swapped(mask.expand((*self.batch, 1, mask.shape[-1])))
+        return replace(self, q=heads_swapped(self.q), mask=mask)
+
     def keys_seen(self) -> tuple[Array, Array]:
         """k and v as far as any query sees them."""
         seen = min(self.k.shape[-2], self.q.shape[-2]) if self.causal else self.k.shape[-2]
         return self.k.slice(self.k.ndim - 2, 0, seen), self.v.slice(self.v.ndim - 2, 0, seen)
+
+
+def heads_swapped(a: Array) -> Array:
+    """a [..., heads, rows, numbers] as [..., rows, heads, numbers]."""
+    return a.permute((*range(a.ndim - 3), a.ndim - 2, a.ndim - 3, a.ndim - 1))
 
 
 def is_short(rows: int, keys: int) -> bool:
