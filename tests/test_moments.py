@@ -9,8 +9,10 @@ import pytest
 
 import tritongrad as tg
 from tests.check import EPS, randn
-from tritongrad_kernels import conv, convolution, launch, moments as moments_of
+from tests.conftest import TINY
+from tritongrad_kernels import conv, convolution, dtypes, elementwise, launch, moments as moments_of, norm
 from tritongrad_kernels.array import Array
+from tritongrad_kernels.prologue import Prologue
 
 
 def arrays(x: tuple[int, ...], w: tuple[int, ...], dtype: str, mean: float = 0.0) -> tuple[Array, Array, Array]:
@@ -89,3 +91,44 @@ def test_kernels_without_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     y, moments = convolution.with_moments(*arrays((3, 16, 4, 4), (4, 16, 1, 1), "float32"), (1, 1), (0, 0), (1, 1), 1)
     assert y.shape == (3, 4, 4, 4)
     assert moments is None
+
+
+PROLOGUES: list[Any] = [
+    pytest.param((2, 20, 3, 5), (18, 20, 1, 1), {}, "float16", "interpret", id="by pointers, ragged"),
+    pytest.param((2, 16, 3, 4), (16, 16, 1, 1), {"stride": (2, 1)}, "bfloat16", "sm_80", id="whole tiles, with stride"),
+    pytest.param((2, 32, 3, 5), (24, 32, 1, 1), {}, "bfloat16", "sm_90", id="by TMA"),
+    pytest.param((2, 16, 5, 4), (8, 16, 1, 1), {"stride": (2, 3)}, "float16", "sm_90", id="by TMA, with stride"),
+]
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize(("x", "w", "options", "dtype", "column"), PROLOGUES)
+def test_a_norm_before_it_is_applied_to_the_bit(
+    x: tuple[int, ...], w: tuple[int, ...], options: dict, dtype: str, column: str, bare: bool
+) -> None:
+    image, filters, bias = arrays(x, w, dtype)
+    mean, rstd, weight, shift = (tg.tensor(randn(x[1], seed=k), dtype=tg.float32).array for k in range(4))
+    if bare:
+        weight = shift = None
+    geometry = options.get("stride", (1, 1)), (0, 0), (1, 1), 1
+    assert convolution.takes_prologue(w, filters.dtype, geometry[1], 1)
+    rows = elementwise.contiguous(image.permute((0, 2, 3, 1)))
+    flat = rows.view((rows.size // x[1], x[1]), (x[1], 1))
+    y, _ = norm.apply(flat, norm.Statistics(eps=0.0, mean=mean, rstd=rstd), weight, shift, relu=not bare)
+    normed = y.view(rows.shape, rows.strides).permute((0, 3, 1, 2))
+    with launch.column(column), launch.tiles(**{name: row for name, row in TINY.items() if name.startswith("conv2d")}):
+        want, _ = convolution.with_moments(normed, filters, bias, *geometry)
+        prologue = Prologue(mean, rstd, weight, shift, relu=not bare)
+        got, moments = convolution.with_moments(image, filters, bias, *geometry, prologue=prologue)
+    assert np.array_equal(got.numpy(), want.numpy())
+    check_moments(got, moments)
+
+
+def test_what_takes_no_prologue() -> None:
+    half = dtypes.float16
+    assert not convolution.takes_prologue((16, 16, 1, 1), dtypes.float32, (0, 0), 1)
+    assert not convolution.takes_prologue((16, 16, 3, 3), half, (1, 1), 1)
+    assert not convolution.takes_prologue((16, 16, 1, 1), half, (1, 0), 1)
+    assert not convolution.takes_prologue((32, 16, 1, 1), half, (0, 0), 2)
+    assert not convolution.takes_prologue((4, 1, 1, 1), half, (0, 0), 4)
+    assert not convolution.takes_prologue((16, 16, 1, 1, 1), half, (0, 0, 0), 1)

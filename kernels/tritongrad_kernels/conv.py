@@ -22,15 +22,16 @@ from tritongrad_kernels.elementwise import TRITON_TYPE, cast, contiguous, in_ord
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
 from tritongrad_kernels.moments import empty_moments, no_moments, rounded, runs_of, store_moments, with_tile
+from tritongrad_kernels.prologue import NOTHING, Prologue, prepared
 from tritongrad_kernels.windows import Pair as Pair, output_size as output_size, rows_read, touched
 
 
 @triton.jit
 def _conv2d_tile(
-    X, W, BIAS, Y, tile, g, o, N, H, WIDTH, C, O, P, Q,
+    X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, tile, g, o, N, H, WIDTH, C, O, P, Q,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, GROUPS: tl.constexpr,
-    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
+    RELU: tl.constexpr, EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
     PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Store the pixels of `tile` for channels o [BO] of group g; what was stored [BO, BP], and which are pixels."""
@@ -60,6 +61,8 @@ def _conv2d_tile(
             c = clamped(c, C, EVEN_C)
             x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in, other=0.0)
             weight = tl.load(place, mask=c_in, other=0.0)
+        if MEAN is not None:
+            x = prepared(x, MEAN, RSTD, SCALE, SHIFT, c, (i - rs * blocks_c) * BC + tl.arange(0, BC) < C, RELU, ACC, BC)
         acc = tl.dot(weight, x.T, acc, input_precision=PRECISION, out_dtype=ACC)
     y = rounded(acc, BIAS, g * O + clamped(o, O, EVEN_O), Y.dtype.element_ty, ACC)
     place = Y + (pixel.to(tl.int64) * (O * GROUPS) + g * O)[:, None] + o[None, :]
@@ -69,16 +72,16 @@ def _conv2d_tile(
 
 @triton.jit
 def _conv2d(
-    X, W, BIAS, Y, MOMENTS, runs, N, H, WIDTH, C, O, P, Q,
+    X, W, BIAS, Y, MOMENTS, MEAN, RSTD, SCALE, SHIFT, runs, N, H, WIDTH, C, O, P, Q,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, GROUPS: tl.constexpr,
-    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
+    RELU: tl.constexpr, EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
     PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """y[n,p,q,o] = bias[o] + sum_{r,s,c} x[n, p SH + r DH - PH, q SW + s DW - PW, g C + c] w[o,r,s,c].
 
     Shapes  x [N,H,WIDTH,GROUPS C], w [GROUPS O,R,S,C], y [N,P,Q,GROUPS O], channels innermost; C and O per group g;
-            moments [runs, 3, GROUPS O] of y, or None.
+            moments [runs, 3, GROUPS O] of y, or None; mean, rstd, scale, shift [C] of a `prologue`, or None.
     Grid    one program per tile of BP output pixels x BO output channels of one group; for moments, one per run: the
             tiles run, run + runs, ...
     Bytes   read x and w, write y (re-reads of the window's halo hit L2) and moments.
@@ -91,16 +94,16 @@ def _conv2d(
     run = pid // (blocks_o * GROUPS)
     if MOMENTS is None:
         _conv2d_tile(
-            X, W, BIAS, Y, run, g, o, N, H, WIDTH, C, O, P, Q,
-            R, S, SH, SW, PH, PW, DH, DW, GROUPS, EVEN_C, EVEN_O, PRECISION, ACC, BO, BP, BC,
+            X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, run, g, o, N, H, WIDTH, C, O, P, Q,
+            R, S, SH, SW, PH, PW, DH, DW, GROUPS, RELU, EVEN_C, EVEN_O, PRECISION, ACC, BO, BP, BC,
         )  # fmt: skip
     else:
         count, mean, squares = no_moments(BO, ACC)
         # What does not change from tile to tile is worked out again in each: to keep it takes a quarter more registers.
         for tile in tl.range(run, tl.cdiv(N * P * Q, BP), runs, disable_licm=True):
             y, inside = _conv2d_tile(
-                X, W, BIAS, Y, tile, g, o, N, H, WIDTH, C, O, P, Q,
-                R, S, SH, SW, PH, PW, DH, DW, GROUPS, EVEN_C, EVEN_O, PRECISION, ACC, BO, BP, BC,
+                X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, tile, g, o, N, H, WIDTH, C, O, P, Q,
+                R, S, SH, SW, PH, PW, DH, DW, GROUPS, RELU, EVEN_C, EVEN_O, PRECISION, ACC, BO, BP, BC,
             )  # fmt: skip
             count, mean, squares = with_tile(
                 count, mean, squares, y, inside, tl.minimum(N * P * Q - tile * BP, BP), ACC
@@ -128,12 +131,19 @@ def conv2d_with_moments(
     dilation: Pair,
     groups: int,
     image: Array | None = None,
+    prologue: Prologue | None = None,
 ) -> tuple[Array, Array | None]:
     """`conv2d`, and the `moments` [runs, 3, O] of its result; None where that takes more launches than one.
 
-    `image` is a `conv_stem.stem_image` of x, where there is one already.
+    `image` is a `conv_stem.stem_image` of x, where there is one already; `prologue` the norm x goes through first.
     """
-    return _conv2d_of(x, weight, bias, stride, padding, dilation, groups, True, image)
+    return _conv2d_of(x, weight, bias, stride, padding, dilation, groups, True, image, prologue)
+
+
+def takes_prologue(weight_shape: Sequence[int], kind: dtypes.dtype, padding: Sequence[int], groups: int) -> bool:
+    """Whether `conv2d_with_moments` can put the norm before it into a `prologue`: not in dtypes whose operands pass
+    through registers, which would spill."""
+    return kind.itemsize == 2 and groups == 1 and math.prod(weight_shape[2:]) == 1 and not any(padding)
 
 
 def _conv2d_of(
@@ -146,7 +156,9 @@ def _conv2d_of(
     groups: int,
     want_moments: bool,
     image: Array | None = None,
+    prologue: Prologue | None = None,
 ) -> tuple[Array, Array | None]:
+    assert prologue is None or takes_prologue(weight.shape, weight.dtype, padding, groups)
     bias = None if bias is None else contiguous(bias)
     (n, _, h, w), (o, _, r, s) = x.shape, weight.shape
     check_filters("conv2d", weight.shape)
@@ -154,15 +166,15 @@ def _conv2d_of(
     q = output_size(w, s, stride[1], padding[1], dilation[1])
     y = empty_image((n, o, p, q), weight)
     geometry = (stride, padding, dilation, groups)
-    if conv_stem.suits(x, weight.shape, weight.dtype, *geometry):
+    if prologue is None and conv_stem.suits(x, weight.shape, weight.dtype, *geometry):
         image = image or conv_stem.stem_image(x, weight.shape, weight.dtype, stride, padding, dilation)
         return y, conv_stem.stem(image, weight, bias, y, stride, dilation, want_moments, *arithmetic(weight))
     x, weight = in_channels_last(x), in_channels_last(weight)
     ranges = list(parts("conv2d", n, h * w, p * q))
     if len(ranges) == 1:
-        return y, _launch_conv2d(x, weight, bias, y, *geometry, want_moments)
+        return y, _launch_conv2d(x, weight, bias, y, *geometry, want_moments, prologue)
     for some in ranges:
-        _launch_conv2d(x.slice(0, *some), weight, bias, y.slice(0, *some), *geometry, False)
+        _launch_conv2d(x.slice(0, *some), weight, bias, y.slice(0, *some), *geometry, False, prologue)
     return y, None
 
 
@@ -176,11 +188,13 @@ def _launch_conv2d(
     dilation: Pair,
     groups: int,
     want_moments: bool,
+    prologue: Prologue | None,
 ) -> Array | None:
     (n, _, h, w), (o, c, r, s), (p, q) = x.shape, weight.shape, y.shape[2:]
     seen = conv_tma.view(x, y, (r, s), stride, padding, dilation)
     if seen is not None and conv_tma.suits(x, weight, y, seen, groups):
-        return conv_tma.forward(x, weight, bias, y, seen, want_moments, *arithmetic(x))
+        return conv_tma.forward(x, weight, bias, y, seen, want_moments, prologue, *arithmetic(x))
+    *norm, relu = prologue or NOTHING
     per_group = o // groups
     config = tile("conv2d", least=16, itemsize=x.dtype.itemsize, BO=per_group, BP=n * p * q, BC=c)
     tiles, blocks = cdiv(n * p * q, config["BP"]), cdiv(per_group, config["BO"]) * groups
@@ -194,15 +208,17 @@ def _launch_conv2d(
         bias,
         y,
         moments,
+        *norm,
         runs if want_moments else 1,
         n, h, w, c, per_group, p, q,
         r, s, *stride, *padding, *dilation, groups,
+        relu,
         c % config["BC"] == 0,
         per_group % config["BO"] == 0,
         *arithmetic(x),
         flops=2 * y.size * c * r * s,
         bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation)
-        + footprint(weight, bias, y, moments),
+        + footprint(weight, bias, y, moments, *norm),
         **config,
     )  # fmt: skip
     return moments

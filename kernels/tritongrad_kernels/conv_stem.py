@@ -133,7 +133,7 @@ def stem(
 ) -> Array | None:
     """Store the convolution of a `stem_image` with weight [O,C,R,S] into y [N,O,P,Q]; the moments of y, if wanted."""
     seen = stem_view(image, weight.shape, (y.shape[2], y.shape[3]), stride, dilation)
-    return forward(image, stem_filters(weight, image.shape[1]), bias, y, seen, want_moments, precision, acc)
+    return forward(image, stem_filters(weight, image.shape[1]), bias, y, seen, want_moments, None, precision, acc)
 
 
 def stem_filters(weight: Array, channels: int) -> Array:

@@ -19,6 +19,7 @@ from tritongrad_kernels.descriptors import descriptor, fits
 from tritongrad_kernels.launch import cdiv, has_tma, launch, next_power_of_2, tile
 from tritongrad_kernels.matmul import clamped
 from tritongrad_kernels.moments import empty_moments, no_moments, rounded, runs_of, store_moments, with_tile
+from tritongrad_kernels.prologue import NOTHING, Prologue, prepared
 from tritongrad_kernels.windows import Pair, rows_read
 
 
@@ -34,9 +35,10 @@ def _corner(box, P, Q, TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr):
 
 @triton.jit
 def _conv2d_box(
-    X, W, BIAS, Y, n, p, q, o, C, O,
+    X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, n, p, q, o, C, O,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
-    DH: tl.constexpr, DW: tl.constexpr, EVEN_O: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, RELU: tl.constexpr,
+    EVEN_O: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
     TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BO: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Store the box of pixels at (n, p, q) for the channels from o on; what was stored [BO, TN TH TW]."""
@@ -52,6 +54,9 @@ def _conv2d_box(
         w = (rs - r * S) * DW + LIFT_W * SW - PW
         c = (w % SW) * C + (i - rs * blocks_c) * BC
         x = X.load([n, p + h // SH - LIFT_H, h % SH, q + w // SW - LIFT_W, c]).reshape(TN * TH * TW, BC)
+        if MEAN is not None:
+            channel = i * BC + tl.arange(0, BC)
+            x = prepared(x, MEAN, RSTD, SCALE, SHIFT, channel, channel < C, RELU, ACC, BC)
         acc = tl.dot(W.load([o, i * BC]), x.T, acc, input_precision=PRECISION, out_dtype=ACC)
     y = rounded(acc, BIAS, clamped(o + tl.arange(0, BO), O, EVEN_O), Y.dtype, ACC)
     Y.store([n, p, q, o], y.T.reshape(TN, TH, TW, BO))
@@ -60,15 +65,17 @@ def _conv2d_box(
 
 @triton.jit
 def _conv2d_tma(
-    X, W, BIAS, Y, MOMENTS, runs, N, P, Q, C, O,
+    X, W, BIAS, Y, MOMENTS, MEAN, RSTD, SCALE, SHIFT, runs, N, P, Q, C, O,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
-    DH: tl.constexpr, DW: tl.constexpr, EVEN_O: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, RELU: tl.constexpr,
+    EVEN_O: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
     TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BO: tl.constexpr, BC: tl.constexpr, FLAT: tl.constexpr,
 ):  # fmt: skip
     """y[n,p,q,o] = bias[o] + sum_{r,s,c} x[n, p SH + r DH - PH, q SW + s DW - PW, c] w[o,r,s,c].
 
     Shapes  x [N, rows / SH, SH, columns / SW, SW C] by [TN, TH, 1, TW, BC], w [O, R S C] by [BO, BC] and
-            y [N, P, Q, O] by [TN, TH, TW, BO], all descriptors; BC divides C. moments [runs, 3, O] of y, or None.
+            y [N, P, Q, O] by [TN, TH, TW, BO], all descriptors; BC divides C. moments [runs, 3, O] of y, or None;
+            mean, rstd, scale, shift [C] of a `prologue`, or None.
     Grid    one program per box of output pixels x BO output channels; for moments, one per run: the boxes run,
             run + runs, ... If FLAT, their loops are one for the compiler, so that the copies for a box begin before
             the last one is stored.
@@ -82,7 +89,8 @@ def _conv2d_tma(
     if MOMENTS is None:
         n, p, q = _corner(run, P, Q, TN, TH, TW)
         _conv2d_box(
-            X, W, BIAS, Y, n, p, q, o, C, O, R, S, SH, SW, PH, PW, DH, DW, EVEN_O, PRECISION, ACC, TN, TH, TW, BO, BC
+            X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, n, p, q, o, C, O,
+            R, S, SH, SW, PH, PW, DH, DW, RELU, EVEN_O, PRECISION, ACC, TN, TH, TW, BO, BC,
         )  # fmt: skip
     else:
         count, mean, squares = no_moments(BO, ACC)
@@ -91,8 +99,8 @@ def _conv2d_tma(
         for box in tl.range(run, boxes, runs, flatten=FLAT == 1, disable_licm=FLAT == 0):
             n, p, q = _corner(box, P, Q, TN, TH, TW)
             y = _conv2d_box(
-                X, W, BIAS, Y, n, p, q, o, C, O,
-                R, S, SH, SW, PH, PW, DH, DW, EVEN_O, PRECISION, ACC, TN, TH, TW, BO, BC,
+                X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, n, p, q, o, C, O,
+                R, S, SH, SW, PH, PW, DH, DW, RELU, EVEN_O, PRECISION, ACC, TN, TH, TW, BO, BC,
             )  # fmt: skip
             inside = (n + lane // (TH * TW) < N) & (p + lane // TW % TH < P) & (q + lane % TW < Q)
             pixels = tl.minimum(N - n, TN) * tl.minimum(P - p, TH) * tl.minimum(Q - q, TW)
@@ -175,10 +183,14 @@ def forward(
     y: Array,
     seen: View,
     want_moments: bool,
+    prologue: Prologue | None,
     precision: str,
     acc: tl.dtype,
 ) -> Array | None:
-    """Store into y what x, `seen` as it is, and weight [O,C,R,S], both channels-last, give; the moments if wanted."""
+    """Store into y [N,O,P,Q] what x, `seen` as it is, and weight [O,C,R,S] give; the moments of y, if wanted.
+
+    All are channels-last; a `prologue` goes before a window of one pixel without padding.
+    """
     o, terms = weight.shape[0], seen.channels * math.prod(seen.window)
     row = "conv2d_tma_narrow" if o <= 64 else "conv2d_tma" if terms < LONG else "conv2d_tma_long"
     config = tile(row, least=16, itemsize=2, BO=o, BP=math.prod(seen.pixels), BC=math.gcd(seen.channels, 1 << 10))
@@ -188,6 +200,7 @@ def forward(
     runs = runs_of(boxes, blocks) if want_moments else boxes
     moments = empty_moments(runs, y) if want_moments else None
     rows, columns = box[1:]
+    *norm, relu = prologue or NOTHING
     launch(
         _conv2d_tma,
         blocks * runs,
@@ -196,13 +209,15 @@ def forward(
         bias,
         descriptor(y, (*box, bo), *_result(seen, o)),
         moments,
+        *norm,
         runs if want_moments else 1,
         *seen.pixels, seen.channels, o,
         *seen.window, *seen.stride, *seen.padding, *seen.dilation,
+        relu,
         o % bo == 0,
         precision, acc, *box,
         flops=2 * y.size * (terms - seen.zeros),
-        bytes=seen.bytes_read(box, x.dtype.itemsize) + footprint(weight, bias, y, moments),
+        bytes=seen.bytes_read(box, x.dtype.itemsize) + footprint(weight, bias, y, moments, *norm),
         **config,
     )  # fmt: skip
     return moments

@@ -16,6 +16,7 @@ from tritongrad_kernels.conv_input_grad import conv2d_input_grad, conv2d_input_g
 from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad, conv2d_weight_slabs
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.epilogue import Epilogue, Through
+from tritongrad_kernels.prologue import Prologue as Prologue
 
 
 def convolution(
@@ -42,17 +43,26 @@ def with_moments(
     dilation: Sequence[int],
     groups: int,
     image: Array | None = None,
+    prologue: Prologue | None = None,
 ) -> tuple[Array, Array | None]:
     """`convolution`, and the moments [runs, 3, O] of what it stored, per channel (see `moments`).
 
     None where its kernel takes none: depthwise, in three dimensions, and more pixels than one launch counts.
-    `image` is the `stem_image` of x, where there is one.
+    `image` is the `stem_image` of x, where there is one. With a `prologue`, of convolutions that have one
+    (`takes_prologue`), it is of the norm of x; the result is to the bit that of the norm's own output.
     """
     if depthwise.fits(weight.shape, groups) or x.ndim == 5:
         return convolution(x, weight, bias, stride, padding, dilation, groups), None
     s, p, d = _geometry(4, stride, padding, dilation)
-    y, moments = conv.conv2d_with_moments(_lifted(x, 4), _lifted(weight, 4), bias, s, p, d, groups, image)
+    y, moments = conv.conv2d_with_moments(_lifted(x, 4), _lifted(weight, 4), bias, s, p, d, groups, image, prologue)
     return _dropped(y, x.ndim), moments
+
+
+def takes_prologue(weight_shape: Sequence[int], kind: dtype, padding: Sequence[int], groups: int) -> bool:
+    """Whether `with_moments` can apply the norm before it: 1 x 1 without padding, of half precisions."""
+    if depthwise.fits(weight_shape, groups) or len(weight_shape) == 5:
+        return False
+    return conv.takes_prologue(weight_shape, kind, padding, groups)
 
 
 def stem_image(
