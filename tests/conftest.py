@@ -40,7 +40,7 @@ TINY = {
     "order": {"KEEP": 2, "N": 8, "STEP": 4, "LEAST": 1},
     "radix": {"KEEP": 2, "SPAN": 32, "LEAST": 1},
     "matmul": {"BM": 16, "BN": 16, "BK": 16, "SPLIT": 32},
-    "matmul_tma_wide": {"BM": 16, "BN": 32, "BK": 16, "SPLIT": 32, "TILES": 64},
+    "matmul_tma_wide": {"BM": 16, "BN": 32, "BK": 16, "SPLIT": 32, "TILES": 16, "RESIDENT": 5},
     "matmul_tma": {"BM": 16, "BN": 16, "BK": 16, "SPLIT": 32, "TILES": 8},
     "matmul_tma_small": {"BM": 16, "BN": 16, "BK": 16, "SPLIT": 32},
     "matmul_fold": {"BM": 2, "BN": 16, "LEAST": 1},

@@ -12,8 +12,8 @@ import torch
 import tritongrad as tg
 from tests.check import check, randn
 from tests.conftest import TINY
-from tritongrad_kernels import INTERPRETED, activations, dtypes, interpret, launch, matmul as kernel
-from tritongrad_kernels.array import Array, from_host
+from tritongrad_kernels import INTERPRETED, activations, dtypes, interpret, launch, matmul as kernel, memory
+from tritongrad_kernels.array import Array, empty, from_host
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="a GPU has the tiles of its own column only")
 
@@ -57,7 +57,7 @@ def test_every_storage_order(dtype: str, hopper: str, monkeypatch: pytest.Monkey
 
             with launch.recording() as log:
                 check(product, product, a, b, dtype=dtype, terms=40)
-            flags = [r.arguments[10:12] for r in log if r.kernel == "_matmul_tma"]
+            flags = [r.arguments[11:13] for r in log if r.kernel == "_matmul_tma"]
             assert len(flags) == 3 and flags[0] == (left, right)
 
 
@@ -87,6 +87,16 @@ def test_larger_tiles_where_there_are_enough() -> None:
     with launch.column("sm_90"):
         blocks = [kernel.matmul_tma.blocks(n, n, 512, 1, 2) for n in (64, 1024, 2048, 4096)]
     assert [(c["BM"], c["BN"]) for c in blocks] == [(64, 64), (64, 64), (128, 128), (128, 256)]
+
+
+def test_as_many_programs_as_run_at_once_share_the_tiles() -> None:
+    with memory.dry_run(), launch.recording() as log:
+        a, b = empty((4096, 64), dtypes.bfloat16), empty((64, 4096), dtypes.bfloat16)
+        for column in ("sm_90", "sm_100"):
+            with launch.column(column):
+                kernel.matmul(a, b)
+                kernel.matmul(a.slice(0, 0, 2048), b.slice(1, 0, 2048))
+    assert [r.grid for r in log] == [(132,), (256,), (148,), (256,)]
 
 
 def test_the_same_bits_whatever_the_storage_and_the_order(hopper: str) -> None:

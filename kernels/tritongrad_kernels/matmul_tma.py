@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import descriptors
+from tritongrad_kernels import descriptors, memory
 from tritongrad_kernels.array import Array, contiguous_strides, footprint
 from tritongrad_kernels.descriptors import Descriptor, descriptor
 from tritongrad_kernels.launch import cdiv, launch, tile
 
 
-@triton.jit(do_not_specialize=["M", "N", "K", "split", "batches"])
+@triton.jit(do_not_specialize=["M", "N", "K", "split", "batches", "pages"])
 def _matmul_tma(
-    A, B, BIAS, RESIDUAL, OUT, M, N, K, split, batches,
+    A, B, BIAS, RESIDUAL, OUT, M, N, K, split, batches, pages,
     A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, A_BATCHED: tl.constexpr, B_BATCHED: tl.constexpr,
-    ACTIVATION: tl.constexpr, PARTS: tl.constexpr, PRECISION: tl.constexpr,
+    ACTIVATION: tl.constexpr, PERSISTENT: tl.constexpr, PARTS: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """out[z, b, m, n] = f(sum over k in slab z of a[b, m, k] b[b, k, n] + bias[n]) + residual[b, m, n].
@@ -28,14 +28,38 @@ def _matmul_tma(
     Shapes  descriptors of a [batch, M, K] or, transposed, [batch, K, M]; b [batch, K, N] or [batch, N, K]; bias [N];
             residual and out [slabs * batch, M, N]. Bias, residual and the function f may be None. An operand that is
             not batched is the same for all of the batch.
-    Grid    one program per slab, batch element and BM x BN tile of the output; tiles walk down 8 rows of tiles before
-            the next column, so that neighbours share operands in the L2 cache.
+    Grid    one program per slab, batch element and BM x BN tile of the output, `pages` slabs of all the batch; or, if
+            PERSISTENT, fewer programs, each of which takes every so many'th tile and loads its next while it stores
+            one. Tiles walk down 8 rows of tiles before the next column, so that neighbours share operands in the L2
+            cache.
     Bytes   read a, b, bias and residual, write out; re-reads of a row or column of tiles hit L2. What lies outside an
             array reads as 0 and is not stored.
-    Source  the tiled product of the Triton tutorials, "Persistent Matmul", without its persistence.
+    Source  the tiled product of the Triton tutorials, "Persistent Matmul".
     """
+    tiles = tl.cdiv(M, BM) * tl.cdiv(N, BN) * pages
+    if PERSISTENT:
+        for tile_id in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
+            _tile(
+                A, B, BIAS, RESIDUAL, OUT, tile_id, M, N, K, split, batches, A_TRANSPOSED, B_TRANSPOSED,
+                A_BATCHED, B_BATCHED, ACTIVATION, PARTS, PRECISION, BM, BN, BK,
+            )  # fmt: skip
+    else:
+        _tile(
+            A, B, BIAS, RESIDUAL, OUT, tl.program_id(0), M, N, K, split, batches, A_TRANSPOSED, B_TRANSPOSED,
+            A_BATCHED, B_BATCHED, ACTIVATION, PARTS, PRECISION, BM, BN, BK,
+        )  # fmt: skip
+
+
+@triton.jit
+def _tile(
+    A, B, BIAS, RESIDUAL, OUT, pid, M, N, K, split, batches,
+    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, A_BATCHED: tl.constexpr, B_BATCHED: tl.constexpr,
+    ACTIVATION: tl.constexpr, PARTS: tl.constexpr, PRECISION: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """Tile `pid` of the output. The loop goes past the end of K, to zeros, rather than to an end that differs between
+    tiles: the compiler joins it with one over tiles."""
     tiles_m, tiles_n = tl.cdiv(M, BM), tl.cdiv(N, BN)
-    pid = tl.program_id(0)
     tile_id = pid % (tiles_m * tiles_n)
     page = pid // (tiles_m * tiles_n)
     group = tile_id // (8 * tiles_n)
@@ -46,7 +70,8 @@ def _matmul_tma(
     a_page = page % batches if A_BATCHED else 0
     b_page = page % batches if B_BATCHED else 0
     acc = tl.zeros((BM, BN), tl.float32)
-    for k in range(begin, begin + tl.minimum(split, K - begin), BK):
+    for step in range(0, tl.cdiv(split, BK)):
+        k = begin + step * BK
         if A_TRANSPOSED:
             a = A.load([a_page, k, top]).reshape(BK, BM).T
         else:
@@ -146,12 +171,15 @@ def product(
     (m, k), n = a.array.shape[-2:], b.array.shape[-1]
     count = batches * cdiv(k, split)
     bm, bn, bk = config["BM"], config["BN"], config["BK"]
-    # The accumulator is in the registers of a program that finishes it: it does so by 64 columns.
-    parts = cdiv(bn, 64) if fused else 1
+    tiles = cdiv(m, bm) * cdiv(n, bn) * count
+    programs = _programs(tiles, config.pop("RESIDENT", 0))
+    # The accumulator is in the registers of a program that finishes it, and the room to store it from is beside the
+    # operands of the next tile: it does so by 64 columns.
+    parts = cdiv(bn, 64) if fused or programs else 1
     bias, activation, residual = fused
     launch(
         _matmul_tma,
-        cdiv(m, bm) * cdiv(n, bn) * count,
+        programs or tiles,
         a.by(bm, bk),
         b.by(bk, bn),
         None if bias is None else descriptor(bias, (bn // parts,)),
@@ -162,17 +190,28 @@ def product(
         k,
         split,
         batches,
+        count,
         a.transposed,
         b.transposed,
         a.shape[0] > 1,
         b.shape[0] > 1,
         activation,
+        programs > 0,
         parts,
         precision,
         flops=2 * batches * m * n * k,
         bytes=footprint(a.array, b.array, bias, residual, out),
         **config,
     )
+
+
+def _programs(tiles: int, usual: int) -> int:
+    """How many programs share the tiles: as many as the GPU runs at once, or a `usual` one. 0 where each has its own.
+
+    Which program forms a tile does not show in the result.
+    """
+    held = memory.gpu_properties().multi_processor_count if usual and memory.gpu_is_usable() else usual
+    return held if tiles > held else 0
 
 
 def _by_rows(x: Array, shape: tuple[int, ...], rows: int, columns: int) -> Descriptor:

@@ -66,10 +66,13 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_100 float32": dict(BM=64, BN=64, BK=32, SPLIT=4096, num_warps=4, num_stages=3, maxnreg=168),
     },
     # On GPUs with TMA, the first of these three that makes TILES tiles, or the last. Twice 98 KB of shared memory fit a
-    # multiprocessor, and three times 65 KB.
+    # multiprocessor, and three times 65 KB. RESIDENT programs, what an H200 or B200 runs at once, take several tiles
+    # each; it stands for the number of the GPU at hand where there is none.
     "matmul_tma_wide": {
-        "sm_90": dict(BM=128, BN=256, BK=64, SPLIT=2048, TILES=256, num_warps=8, num_stages=3),
+        "sm_90": dict(BM=128, BN=256, BK=64, SPLIT=2048, TILES=256, RESIDENT=132, num_warps=8, num_stages=4),
         "sm_90 float32": dict(BM=128, BN=128, BK=32, SPLIT=2048, TILES=128, num_warps=8, num_stages=3),
+        "sm_100": dict(BM=128, BN=256, BK=64, SPLIT=2048, TILES=256, RESIDENT=148, num_warps=8, num_stages=4),
+        "sm_100 float32": dict(BM=128, BN=128, BK=32, SPLIT=2048, TILES=128, num_warps=8, num_stages=3),
     },
     "matmul_tma": {
         "sm_90": dict(BM=128, BN=128, BK=64, SPLIT=2048, TILES=128, num_warps=8, num_stages=3),
