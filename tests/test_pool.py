@@ -12,7 +12,8 @@ import torch
 import tritongrad as tg
 import tritongrad.nn.functional as F
 from tests.check import check, randn, transposed
-from tritongrad_kernels import interpret
+from tritongrad.tensor import Tensor
+from tritongrad_kernels import interpret, norm, pool
 
 torch_f = torch.nn.functional
 
@@ -177,3 +178,20 @@ ERRORS = [
 def test_errors(f: Any, message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         f(tg.ones(1, 2, 4, 5))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_norm_applied_as_the_image_is_read(dtype: str, relu: bool, tiles: str) -> None:
+    """Maxima and their places are those of the normalised image, to the bit."""
+    n, c, h, w = 2, 5, 7, 6
+    x = tg.tensor(randn(n, h, w, c, mean=3)).to(getattr(tg, dtype)).array
+    weight, bias = (tg.tensor(randn(c, seed=k)).float().array for k in (1, 2))
+    rows = x.view((n * h * w, c), (c, 1))
+    applied, _ = norm.apply(rows, norm.Statistics(1e-5, norm.moments(rows)), weight, bias, relu=relu)
+    geometry = ((4, 3), (3, 3), (2, 2), (1, 1), (1, 1))
+    want = pool.max_pool2d(applied.view((n, h, w, c), x.strides).permute((0, 3, 1, 2)), *geometry)
+    pending = norm.Pending(norm.Statistics(1e-5, norm.moments(rows)), weight, bias, relu)
+    found = pool.max_pool2d(x.permute((0, 3, 1, 2)), *geometry, prologue=pending)
+    for a, b in zip(found, want, strict=True):
+        assert Tensor(a).tolist() == Tensor(b).tolist()

@@ -99,6 +99,15 @@ def _normalize(
             tl.store(BITS + place, _packed(_passes(y), BM, BC), mask=mask)
 
 
+class Pending(NamedTuple):
+    """A norm that is still to be applied to what a kernel reads, and the ReLU after it if `relu`."""
+
+    statistics: Statistics
+    weight: Array | None = None
+    bias: Array | None = None
+    relu: bool = False
+
+
 class Site(NamedTuple):
     """What is normalised: x [M, C], by what, and the weight and bias [C] it is given, unless None."""
 

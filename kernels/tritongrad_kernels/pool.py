@@ -1,5 +1,7 @@
 """Maxima of windows of channels-last images. Gradients are gathers: a pixel collects from the windows that cover it.
 
+A batch norm and the ReLU after it may be applied as the image is read, so that nobody has to write what comes of them.
+
 Every other pooling is in `volume_pool.py`.
 """
 
@@ -12,8 +14,10 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
+from tritongrad_kernels.channels import _parameter
 from tritongrad_kernels.elementwise import TRITON_TYPE, in_order
 from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.norm import Pending, _normalised
 from tritongrad_kernels.windows import Pair, positions_reading, rows_read, touched
 
 
@@ -35,16 +39,23 @@ def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
 
 @triton.jit
 def _max_pool2d(
-    X, Y, INDEX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, BP: tl.constexpr, BC: tl.constexpr
+    X, MEAN, RSTD, WEIGHT, BIAS, Y, INDEX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW,
+    RELU: tl.constexpr, ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """y[n,p,q,c] = the largest x in the window of (p, q), NaN counting as largest; index = its place in the window.
 
-    Shapes  x [N,H,W,C], y and index [N,P,Q,C]; index r S + s in uint8 or int32. The first of equals wins.
+    Unless MEAN is None, x is what a norm makes of it first, and a ReLU if RELU, to the bit as `norm.apply` would.
+
+    Shapes  x [N,H,W,C], y and index [N,P,Q,C]; index r S + s in uint8 or int32. The first of equals wins. Others [C].
     Grid    one program per BP output pixels x BC channels.
     Bytes   read x (window overlap hits L2), write y and index.
     """
     n, p, q, pixel, inside, c, c_in = _pixels(pixels, Q, P, C, BP, BC)
-    best = tl.full((BP, BC), -float("inf"), X.dtype.element_ty)  # stays, with index -1, where all taps are padding
+    mean = _parameter(MEAN, c, c_in, 0.0, ACC, BC)
+    scale = _parameter(RSTD, c, c_in, 1.0, ACC, BC) * _parameter(WEIGHT, c, c_in, 1.0, ACC, BC)
+    bias = _parameter(BIAS, c, c_in, 0.0, ACC, BC)
+    dtype: tl.constexpr = X.dtype.element_ty
+    best = tl.full((BP, BC), -float("inf"), dtype)  # stays, with index -1, where all taps are padding
     where = tl.full((BP, BC), -1, tl.int32)
     for rs in range(0, R * S):
         h = p * SH - PH + (rs // S) * DH
@@ -52,6 +63,11 @@ def _max_pool2d(
         ok = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
         start = tl.where(ok, ((n * H + h) * W + w) * C, 0)
         x = tl.load(X + start[:, None] + c[None, :], mask=ok[:, None] & c_in[None, :], other=0)
+        if MEAN is not None:
+            y = _normalised(x.to(ACC), mean[None, :], scale[None, :], bias[None, :], dtype)
+            if RELU:
+                y = tl.where(y < 0, 0.0, y)
+            x = y.to(dtype)
         # NaN compares unequal to itself; once it is the best, only another NaN may replace it.
         better = ok[:, None] & ((x > best) | (x != x) | (where < 0))
         best = tl.where(better, x, best)
@@ -69,19 +85,25 @@ def _max_pool2d_input_grad(
 ):  # fmt: skip
     """dx[n,h,w,c] = sum of dy over the windows whose index points at (h, w).
 
+    Only windows that may cover the pixel are looked at, from the last to the first: as many a side as a window is
+    strides long.
+
     Grid one program per BP input pixels x BC channels. Bytes: read dy and index, write dx.
     """
     n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
     acc = tl.zeros((BP, BC), ACC)
-    for rs in range(0, R * S):
-        p = h + PH - (rs // S) * DH
-        q = w + PW - (rs % S) * DW
-        ok = inside & (p >= 0) & (q >= 0) & (p % SH == 0) & (q % SW == 0) & (p // SH < P) & (q // SW < Q)
-        start = tl.where(ok, ((n * P + p // SH) * Q + q // SW) * C, 0)[:, None] + c[None, :]
+    covering = ((S - 1) * DW + SW) // SW
+    for k in range(0, ((R - 1) * DH + SH) // SH * covering):
+        p = (h + PH) // SH - k // covering
+        q = (w + PW) // SW - k % covering
+        r, s = h + PH - p * SH, w + PW - q * SW  # how far into the window; not negative
+        tap = (r % DH == 0) & (s % DW == 0) & (r // DH < R) & (s // DW < S)
+        ok = inside & tap & (p >= 0) & (q >= 0) & (p < P) & (q < Q)
+        start = tl.where(ok, ((n * P + p) * Q + q) * C, 0)[:, None] + c[None, :]
         index = tl.load(INDEX + start, mask=ok[:, None] & c_in[None, :], other=0)
         # All of dy is read, though few of it count: where the mask is the same for neighbours, loads are wide.
         dy = tl.load(DY + start, mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
-        acc += tl.where(index.to(tl.int32) == rs, dy, 0.0)
+        acc += tl.where(index.to(tl.int32) == (r // DH * S + s // DW).to(tl.int32)[:, None], dy, 0.0)
     tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
 
 
@@ -112,15 +134,24 @@ def pooled_size(size: int, window: int, stride: int, padding: int, dilation: int
     return count - 1 if ceil and (count - 1) * stride >= size + padding else count
 
 
-def max_pool2d(x: Array, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair) -> tuple[Array, Array]:
-    """Maxima of x [N,C,H,W] over `size` windows, and each one's place in its window."""
+def max_pool2d(
+    x: Array, size: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair, *, prologue: Pending | None = None
+) -> tuple[Array, Array]:
+    """Maxima of x [N,C,H,W] over `size` windows, and each one's place in its window; of what a norm and a ReLU make of
+    x if `prologue` says so. Statistics that are not folded yet are folded by a launch of their own.
+    """
     x = _channels_last(x)
     shape = (*x.shape[:2], *size)
     y = _empty_image(shape, x)
     index = _empty_image(shape, x, dtypes.uint8 if window[0] * window[1] < 256 else dtypes.int32)
     grid, numbers, config = _setup(x.shape, shape, shape)
-    nbytes = touched(rows_read, x, x.shape[2:], size, window, stride, padding, dilation) + footprint(y, index)
-    launch(_max_pool2d, grid, x, y, index, *numbers, *window, *stride, *padding, *dilation, bytes=nbytes, **config)
+    norm: tuple[Array | None, ...] = (None,) * 4
+    if prologue is not None:
+        prologue.statistics.settle()
+        norm = (prologue.statistics.mean, prologue.statistics.rstd, prologue.weight, prologue.bias)
+    nbytes = touched(rows_read, x, x.shape[2:], size, window, stride, padding, dilation) + footprint(*norm, y, index)
+    geometry = (*window, *stride, *padding, *dilation, prologue is not None and prologue.relu, _accumulator(x))
+    launch(_max_pool2d, grid, x, *norm, y, index, *numbers, *geometry, bytes=nbytes, **config)
     return y, index
 
 
