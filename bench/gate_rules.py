@@ -72,6 +72,7 @@ BANDWIDTH = {
     "_attention_query_grad": Moves(("Q", "K", "V", "OUT", "DY"), ("DQ",)),
     "_attention_key_grad": Moves(("Q", "K", "V", "DY"), ("DK", "DV")),
     "_cross_entropy": Moves(("X",), ()),
+    "_mean_of_rows": Moves(),  # a program, and one number of each row
     "_cross_entropy_grad": Moves(("X",), ("DX",)),
     "_sgd": Moves(3, 2),  # parameter, gradient, momentum
     "_adam": Moves(4, 3),  # parameter, gradient, both moments
@@ -112,8 +113,6 @@ EXEMPTIONS = (
     Exemption("_map.", r"\b[xyz]s \([^)]*(None|None, 1|1, i\d\d)\).*ROWS=[1-9]", "reads", _STRIDED),
     Exemption("_sum", r"KEEP=1, FOLD=(\d\d?|128|256);", "reads", _TINY),
     Exemption("_sum", r"keep_strides \(1\).*n_keep i32,", "reads", _ODD),
-    Exemption("_cross_entropy(_grad)?", r"\bN i64,", "reads", _ODD),
-    Exemption("_cross_entropy(_grad)?", r"\bN i64,", "writes", _ODD),
     Exemption("_conv2d(_weight_grad)?", r"\bC i32,", "reads", _NARROW_ROWS),
     Exemption("_haloed", "", "reads", _HALOED),
     Exemption("_haloed", "", "writes", _HALOED),

@@ -84,6 +84,7 @@ TINY = {
     "recurrent": {"BM": 2, "BC": 4},
     "volume_pool": {"BP": 8, "BC": 4, "LEAST": 1},
     "softmax": {"BM": 2, "BN": 16, "LEAST": 1},
+    "mean_of_rows": {"BLOCK": 4},
     "optim": {"BLOCK": 64},
 }
 

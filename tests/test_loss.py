@@ -12,7 +12,7 @@ import torch
 import tritongrad as tg
 import tritongrad.nn.functional as F
 from tests.check import check, randn, transposed
-from tritongrad_kernels import interpret
+from tritongrad_kernels import interpret, launch
 
 torch_f = torch.nn.functional
 CLASSES = np.array([3, 0, 36, 17, 5])
@@ -244,3 +244,26 @@ def test_errors(f: Any, message: str) -> None:
     for loss in (F.cross_entropy, F.nll_loss):
         with pytest.raises(ValueError, match=f"{loss.__name__}: reduction must be 'none', 'mean' or 'sum', got 'max'"):
             loss(x, t, reduction="max")
+
+
+def test_a_mean_is_two_launches_and_one_back(tiles: str) -> None:
+    x = tg.tensor(randn(9, 37).astype(np.float32), requires_grad=True)
+    with launch.recording() as log:
+        loss = F.cross_entropy(x, tg.tensor([3, -100, 36, 17, 5, 0, 1, 2, 9]))
+    forward = [entry.kernel for entry in log]
+    with launch.recording() as log:
+        loss.backward()
+    backward = [entry.kernel for entry in log]
+    means = 1 if tiles == "tiles" else 2  # three programs' sums, and theirs
+    assert forward == ["_cross_entropy", *["_mean_of_rows"] * means]
+    assert backward[:2] == [
+        "_map1",
+        "_cross_entropy_grad",
+    ]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_class_that_does_not_exist_is_refused(reduction: str, tiles: str) -> None:
+    for wrong in (37, -1, -99):
+        with pytest.raises(IndexError, match=r"out of range: expected 0 \.\. 36, or ignore_index -100"):
+            F.cross_entropy(tg.zeros(9, 37), tg.tensor([0] * 8 + [wrong]), tg.ones(37), reduction=reduction)

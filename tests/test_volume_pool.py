@@ -221,3 +221,13 @@ ERRORS = [
 def test_errors(f: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         f(tg.ones(1, 2, 4, 5))
+
+
+def test_the_gradient_of_a_mean_over_all_is_one_launch() -> None:
+    x = tg.zeros(2, 3, 4, 5).contiguous(memory_format=tg.channels_last).requires_grad_()
+    y = F.adaptive_avg_pool2d(x, 1)
+    dy = tg.ones(2, 3, 1, 1)
+    with launch.recording() as log:
+        y.backward(dy)
+    assert [entry.kernel for entry in log][:1] == ["_map2"]
+    assert x.grad.array.is_channels_last and x.grad.tolist() == np.full((2, 3, 4, 5), np.float32(0.05)).tolist()

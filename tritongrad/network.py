@@ -14,7 +14,8 @@ PRODUCT, NORM, RELU, ADD, MAX_POOL, MEAN, LOSS, OTHER = (
 
 _KINDS = {
     "convolution": PRODUCT, "linear": PRODUCT, "product": PRODUCT, "relu": RELU, "image_max": MAX_POOL,
-    "mean": MEAN, "sum": MEAN, "avg": MEAN, "adaptive": MEAN, "row_losses": LOSS,
+    "mean": MEAN, "mean_of_all": MEAN, "sum": MEAN, "avg": MEAN, "adaptive": MEAN,
+    "row_losses": LOSS, "mean_loss": LOSS,
 }  # fmt: skip
 _VIEWS = {"reshape", "contiguous", "permute", "squeeze", "unsqueeze", "expand"}
 """Operations that give the same value again, copied or not: what a floor is about is not how memory is laid out."""

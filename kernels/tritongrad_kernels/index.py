@@ -96,7 +96,7 @@ def require_range(index: Array, extent: int, message: str, ignore: int = -1) -> 
     launch(
         _count_outside, count.size, index, count, index.size, extent, ignore, bytes=footprint(index, count), **config
     )
-    _expect_zero(count, lambda _: IndexError(message))
+    expect_zero(count, lambda _: IndexError(message))
 
 
 def positions(
@@ -124,7 +124,7 @@ def positions(
         _positions, wrong.size, index, before, out, wrong, dims, outs, indices, coordinates, out.size,
         -extent if negative else 0, extent, step, bytes=footprint(index, before, out, wrong), **config,
     )  # fmt: skip
-    _expect_zero(wrong, error)
+    expect_zero(wrong, error)
     return out
 
 
@@ -168,7 +168,7 @@ def settle() -> None:
             raise error(int(wrong[wrong != 0][0]))
 
 
-def _expect_zero(found: Array, error: Callable[[int], Exception]) -> None:
+def expect_zero(found: Array, error: Callable[[int], Exception]) -> None:
     """Raise error(value) for a value that is not 0, now or at the next `settle`."""
     if memory.in_dry_run():
         return  # nothing was looked at

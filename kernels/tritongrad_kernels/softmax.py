@@ -11,6 +11,7 @@ from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import Array, empty_like
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.walk import _divisible, known_divisor
 
 
 @triton.jit
@@ -39,63 +40,72 @@ def _max_and_sum(X, row, N, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexp
 
 
 @triton.jit
-def _softmax(X, Y, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
-    """y = exp(x - m) / sum exp(x - m) over each row of x [M, N]. Grid one program per BM rows.
+def _softmax(X, Y, M, N: tl.int64, ACC: tl.constexpr, BY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    """y = exp(x - m) / sum exp(x - m) over each row of x [M, N]. Grid one program per BM rows. BY divides N.
 
     Bytes   read x once (twice where a row exceeds BN: the second read hits L2), write y once.
     """
+    N = _divisible(N, BY)
     row, inside = _rows(M, BM)
     largest, total = _max_and_sum(X, row, N, ACC, BM, BN)
     for first in range(0, N, BN):
         n = first + tl.arange(0, BN)
-        place = row[:, None] * N + tl.where(n < N, n, 0)[None, :]
-        y = tl.exp(tl.load(X + place).to(ACC) - largest[:, None]) / total[:, None]
-        tl.store(Y + place, y.to(Y.dtype.element_ty), mask=inside[:, None] & (n < N)[None, :])
+        place, n_in = row[:, None] * N + n[None, :], (n < N)[None, :]
+        x = tl.load(X + place, mask=n_in, other=0.0).to(ACC)
+        y = tl.exp(x - largest[:, None]) / total[:, None]
+        tl.store(Y + place, y.to(Y.dtype.element_ty), mask=inside[:, None] & n_in)
 
 
 @triton.jit
-def _log_softmax(X, Y, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+def _log_softmax(X, Y, M, N: tl.int64, ACC: tl.constexpr, BY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
     """y = x - m - log sum exp(x - m) over each row of x [M, N]. Grid and bytes as `_softmax`."""
+    N = _divisible(N, BY)
     row, inside = _rows(M, BM)
     largest, total = _max_and_sum(X, row, N, ACC, BM, BN)
     for first in range(0, N, BN):
         n = first + tl.arange(0, BN)
-        place = row[:, None] * N + tl.where(n < N, n, 0)[None, :]
-        y = (tl.load(X + place).to(ACC) - largest[:, None]) - tl.log(total)[:, None]
-        tl.store(Y + place, y.to(Y.dtype.element_ty), mask=inside[:, None] & (n < N)[None, :])
+        place, n_in = row[:, None] * N + n[None, :], (n < N)[None, :]
+        x = tl.load(X + place, mask=n_in, other=0.0).to(ACC)
+        y = (x - largest[:, None]) - tl.log(total)[:, None]
+        tl.store(Y + place, y.to(Y.dtype.element_ty), mask=inside[:, None] & n_in)
 
 
 @triton.jit
-def _softmax_grad(DY, Y, DX, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+def _softmax_grad(DY, Y, DX, M, N: tl.int64, ACC: tl.constexpr, BY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
     """dx = y (dy - sum_row dy y). Grid one program per BM rows. Bytes: read dy and y, write dx."""
+    N = _divisible(N, BY)
     row, inside = _rows(M, BM)
     total = tl.zeros((BM,), ACC)
     for first in range(0, N, BN):
         n = first + tl.arange(0, BN)
-        place = row[:, None] * N + tl.where(n < N, n, 0)[None, :]
-        product = tl.load(DY + place).to(ACC) * tl.load(Y + place).to(ACC)
-        total += tl.sum(tl.where((n < N)[None, :], product, 0.0), 1)
+        place, n_in = row[:, None] * N + n[None, :], (n < N)[None, :]
+        dy = tl.load(DY + place, mask=n_in, other=0.0).to(ACC)
+        total += tl.sum(dy * tl.load(Y + place, mask=n_in, other=0.0).to(ACC), 1)
     for first in range(0, N, BN):
         n = first + tl.arange(0, BN)
-        place = row[:, None] * N + tl.where(n < N, n, 0)[None, :]
-        dx = tl.load(Y + place).to(ACC) * (tl.load(DY + place).to(ACC) - total[:, None])
-        tl.store(DX + place, dx.to(DX.dtype.element_ty), mask=inside[:, None] & (n < N)[None, :])
+        place, n_in = row[:, None] * N + n[None, :], (n < N)[None, :]
+        dy = tl.load(DY + place, mask=n_in, other=0.0).to(ACC)
+        dx = tl.load(Y + place, mask=n_in, other=0.0).to(ACC) * (dy - total[:, None])
+        tl.store(DX + place, dx.to(DX.dtype.element_ty), mask=inside[:, None] & n_in)
 
 
 @triton.jit
-def _log_softmax_grad(DY, Y, DX, M, N: tl.int64, ACC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+def _log_softmax_grad(
+    DY, Y, DX, M, N: tl.int64, ACC: tl.constexpr, BY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr
+):
     """dx = dy - exp(y) sum_row dy. Grid one program per BM rows. Bytes: read dy and y, write dx."""
+    N = _divisible(N, BY)
     row, inside = _rows(M, BM)
     total = tl.zeros((BM,), ACC)
     for first in range(0, N, BN):
         n = first + tl.arange(0, BN)
-        dy = tl.load(DY + row[:, None] * N + tl.where(n < N, n, 0)[None, :]).to(ACC)
-        total += tl.sum(tl.where((n < N)[None, :], dy, 0.0), 1)
+        total += tl.sum(tl.load(DY + row[:, None] * N + n[None, :], mask=(n < N)[None, :], other=0.0).to(ACC), 1)
     for first in range(0, N, BN):
         n = first + tl.arange(0, BN)
-        place = row[:, None] * N + tl.where(n < N, n, 0)[None, :]
-        dx = tl.load(DY + place).to(ACC) - tl.exp(tl.load(Y + place).to(ACC)) * total[:, None]
-        tl.store(DX + place, dx.to(DX.dtype.element_ty), mask=inside[:, None] & (n < N)[None, :])
+        place, n_in = row[:, None] * N + n[None, :], (n < N)[None, :]
+        dy = tl.load(DY + place, mask=n_in, other=0.0).to(ACC)
+        dx = dy - tl.exp(tl.load(Y + place, mask=n_in, other=0.0).to(ACC)) * total[:, None]
+        tl.store(DX + place, dx.to(DX.dtype.element_ty), mask=inside[:, None] & n_in)
 
 
 def softmax(x: Array) -> Array:
@@ -124,5 +134,6 @@ def _by_rows(kernel: Any, *inputs: Array) -> Array:
     config = tile("softmax", BM=m, BN=n)
     acc = TRITON_TYPE[dtypes.accumulator(out.dtype)]
     nbytes = out.nbytes + sum(a.nbytes for a in inputs)
-    launch(kernel, cdiv(m, config["BM"]) if n else 0, *inputs, out, m, n, acc, bytes=nbytes, **config)
+    by = known_divisor(n)
+    launch(kernel, cdiv(m, config["BM"]) if n else 0, *inputs, out, m, n, acc, by, bytes=nbytes, **config)
     return out

@@ -323,6 +323,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BM=1 << 9, BN=1 << 11),
         "sm_80": dict(BM=1, BN=4096, LEAST=1024, num_warps=4),
     },
+    # Rows whose losses one program sums.
+    "mean_of_rows": {
+        "interpret": dict(BLOCK=1 << 18),
+        "sm_80": dict(BLOCK=4096, num_warps=8),
+    },
     # Elements of one parameter that one program updates.
     "optim": {
         "interpret": dict(BLOCK=1 << 18),

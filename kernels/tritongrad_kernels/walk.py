@@ -39,6 +39,15 @@ def _offsets(index, shape, strides):
 
 
 @triton.jit
+def _divisible(n, BY: tl.constexpr):
+    """n, of which the compiler then knows that BY, see `known_divisor`, divides it: masks against it are wide."""
+    if BY > 1:
+        return n // BY * BY
+    else:
+        return n
+
+
+@triton.jit
 def _position(shape, n, LAST: tl.constexpr, BY: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """This program's block: (its number among the other axes; what it takes of the last; which of it exists).
 
@@ -53,8 +62,7 @@ def _position(shape, n, LAST: tl.constexpr, BY: tl.constexpr, ROWS: tl.constexpr
         c = (pid % across) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
         return pid // across // down, r, c, r < shape[len(shape) - 2], c < n
     else:
-        if BY > 1:  # a number that is divisible by 16, the compiler knows for one by itself
-            n = n // BY * BY
+        n = _divisible(n, BY)
         lead = pid * 0
         if len(shape) > LAST:
             blocks = tl.cdiv(n, BLOCK)
@@ -143,6 +151,11 @@ def walk(shape: Sequence[int], strides: Sequence[Sequence[int]], config: Mapping
     return _flat(dims, steps, min(config["BLOCK"], next_power_of_2(math.prod(dims))))
 
 
+def known_divisor(n: int) -> int:
+    """The power of two that divides `n`, up to 8, or 1 if 16 does: that much Triton tells its compiler by itself."""
+    return math.gcd(n, VECTOR) % VECTOR or 1
+
+
 def _turned(dims: Sequence[int], steps: Sequence[Sequence[int]]) -> int | None:
     """The axis, if it is not the last, along which an operand is best read that goes along the last one, too."""
     last = len(dims) - 1
@@ -163,7 +176,7 @@ def _flat(dims: Sequence[int], steps: Sequence[Sequence[int]], block: int) -> Wa
     last = next((k for k in range(1, len(dims)) if math.prod(dims[-k:]) >= 8 * block), len(dims))
     n, lead = math.prod(dims[-last:]), len(dims) - last
     strides: list[Strides] = [(*s[:lead], *_joined(dims[lead:], s[lead:])) for s in steps]
-    by = math.gcd(n, VECTOR) % VECTOR or 1
+    by = known_divisor(n)
     return Walk(
         tuple(dims), strides, n, last, by, n >= 2**31 - block, 0, block, math.prod(dims[:lead]) * cdiv(n, block)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tritongrad.autograd import is_grad_enabled
 from tritongrad.ops.comparison import ne, where
 from tritongrad.ops.reduce import sum
@@ -11,6 +13,7 @@ from tritongrad.ops.views import permute, reshape
 from tritongrad.precision import raised
 from tritongrad.tensor import Tensor, differentiable, record
 from tritongrad_kernels import dtypes, elementwise, index, loss as kernel
+from tritongrad_kernels.array import Array
 
 
 @raised
@@ -40,20 +43,12 @@ def cross_entropy(
     rows = _class_last(input, axis, count)
     if classes:
         targets = reshape(target.to(dtypes.int64), (-1,)).contiguous()
-        message = (
-            f"cross_entropy: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore_index}"
-        )
-        index.require_range(targets.array, count, message, ignore_index)
+        if reduction == "mean":
+            return _mean_loss(rows, targets, weight, ignore_index, label_smoothing)
     else:
         targets = _class_last(target, axis, count)
     losses = reshape(_row_losses(rows, targets, weight, ignore_index, label_smoothing), outer)
-    if reduction != "mean" or not classes:
-        # Probabilities: the mean is over rows.
-        return reduced(losses, reduction, "cross_entropy")
-    kept = ne(targets, ignore_index)
-    acc = dtypes.accumulator(input.dtype)  # neither the sum nor the number of rows need fit a half
-    total = sum(kept).to(acc) if weight is None else _weight_of(targets, weight.to(acc), kept)
-    return (sum(losses, dtype=acc) / total).to(input.dtype)
+    return reduced(losses, reduction, "cross_entropy")  # for probabilities, the mean is over rows
 
 
 @raised
@@ -132,20 +127,64 @@ def _class_last(x: Tensor, axis: int, count: int) -> Tensor:
 
 def _row_losses(x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float) -> Tensor:
     """The loss of each row of x [M, C]."""
-    if target.requires_grad or (weight is not None and weight.requires_grad):
-        return _composed(x, target, weight, ignore, smoothing)  # the fused kernel knows no gradient for these
+    losses, gradient = _fused(x, target, weight, ignore, smoothing)
+    if losses.wrong is not None:
+        _refuse_wrong(losses.wrong, x.shape[1], ignore)
+    if _unfused(target, weight):
+        return _composed(x, target, weight, ignore, smoothing)
+
+    def backward(dy: Tensor) -> Tensor:
+        if is_grad_enabled():
+            return differentiable(lambda t: _composed(t, target, weight, ignore, smoothing), [x], dy)[0]
+        return gradient(dy, None)
+
+    return record(losses.loss, (x, backward))
+
+
+def _mean_loss(x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float) -> Tensor:
+    """The mean over the rows of x [M, C], by the weights of their classes, target [M]."""
+    losses, gradient = _fused(x, target, weight, ignore, smoothing, mean=True)
+    mean, total, wrong = kernel.mean_of_rows(losses, x.dtype)
+    _refuse_wrong(wrong, x.shape[1], ignore)
+
+    def composed(x: Tensor) -> Tensor:
+        # Neither the sum nor the number of rows need fit a half.
+        acc, kept = dtypes.accumulator(x.dtype), ne(target, ignore)
+        weights = sum(kept).to(acc) if weight is None else _weight_of(target, weight.to(acc), kept)
+        return (sum(_composed(x, target, weight, ignore, smoothing), dtype=acc) / weights).to(x.dtype)
+
+    if _unfused(target, weight):
+        return composed(x)
+
+    def backward(dy: Tensor) -> Tensor:
+        return differentiable(composed, [x], dy)[0] if is_grad_enabled() else gradient(dy, total)
+
+    return record(mean, (x, backward))
+
+
+def _unfused(target: Tensor, weight: Tensor | None) -> bool:
+    """Whether a gradient is wanted that the fused kernel does not know."""
+    return target.requires_grad or (weight is not None and weight.requires_grad)
+
+
+def _fused(
+    x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float, mean: bool = False
+) -> tuple[kernel.RowLosses, Callable[[Tensor, Array | None], Tensor]]:
+    """The losses of the rows, and the gradient for x given that for them, or for their mean and what it divided by."""
     logits = elementwise.contiguous(x.array)
     targets = elementwise.contiguous(target.array)
     weights = None if weight is None else elementwise.contiguous(weight.array)
-    loss, largest, total = kernel.cross_entropy(logits, targets, weights, ignore, smoothing)
+    losses = kernel.cross_entropy(logits, targets, weights, ignore, smoothing, mean)
 
-    def gradient(dy: Tensor) -> Tensor:
-        if is_grad_enabled():
-            return differentiable(lambda t: _composed(t, target, weight, ignore, smoothing), [x], dy)[0]
-        dloss = elementwise.contiguous(dy.array)
-        return Tensor(kernel.cross_entropy_grad(dloss, logits, targets, weights, largest, total, ignore, smoothing))
+    def gradient(dy: Tensor, divisor: Array | None) -> Tensor:
+        return Tensor(kernel.cross_entropy_grad(dy.array, divisor, logits, targets, weights, losses, ignore, smoothing))
 
-    return record(loss, (x, gradient))
+    return losses, gradient
+
+
+def _refuse_wrong(wrong: Array, count: int, ignore: int) -> None:
+    message = f"cross_entropy: a target class is out of range: expected 0 .. {count - 1}, or ignore_index {ignore}"
+    index.expect_zero(wrong, lambda _: IndexError(message))
 
 
 def _composed(x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float) -> Tensor:

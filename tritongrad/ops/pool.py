@@ -12,12 +12,19 @@ from typing import Any
 
 from tritongrad.ops.activation import relu
 from tritongrad.ops.arithmetic import abs, sign
-from tritongrad.ops.reduce import mean
 from tritongrad.ops.transcendental import pow
 from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import dtypes, pool, volume_pool as kernel, windows as reach
-from tritongrad_kernels.array import Array
+from tritongrad_kernels import (
+    dtypes,
+    elementwise,
+    formulas,
+    pool,
+    reduce as sums,
+    volume_pool as kernel,
+    windows as reach,
+)
+from tritongrad_kernels.array import Array, empty, strides_of_order
 from tritongrad_kernels.windows import Volume, Windows
 
 AXES = {1: "[N, C, L]", 2: "[N, C, H, W]", 3: "[N, C, D, H, W]"}
@@ -368,9 +375,25 @@ def _adaptive_avg(name: str, x: Tensor, axes: int, output_size: Any) -> Tensor:
     _require(name, x, axes)
     size = _sizes(name, x, axes, output_size)
     if set(size) == {1}:
-        return mean(x, tuple(range(-axes, 0)), keepdim=True)
+        return _mean_of_all(x, axes)
     windows = _volume([reach.even(n, p) for n, p in zip(x.shape[-axes:], size, strict=True)])
     return _batched(lambda x: _mean(x, windows), x, axes)
+
+
+def _mean_of_all(x: Tensor, axes: int) -> Tensor:
+    """The mean over the last `axes`, which become 1."""
+    full, order = x.array.shape, x.array.dense_order()
+    y = sums.sum(x.array, tuple(range(x.ndim - axes, x.ndim)), mean=True)
+    kept = elementwise.reshape(y, (*full[:-axes], *[1] * axes))
+    return record(kept, (x, lambda dy: _spread(dy, axes, full, order)))
+
+
+def _spread(dy: Tensor, axes: int, shape: tuple[int, ...], order: tuple[int, ...] | None) -> Tensor:
+    """dy over how many elements share it, for each of them, in one launch; in memory as `order` says."""
+    strides = None if order is None else strides_of_order(shape, order)
+    dx = empty(shape, dy.dtype, dy.device, strides)
+    elementwise.map(formulas._div, dy.array, max(math.prod(shape[-axes:]), 1), out=dx)
+    return record(dx, (dy, lambda g: _mean_of_all(g, axes)))
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
