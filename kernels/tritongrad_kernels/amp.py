@@ -19,12 +19,13 @@ from tritongrad_kernels.optim import _block, _pointer, _read, table
 def _unscale(TABLE, BLOCKS, SCALE, FOUND, GRAD: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
     """g /= scale;  found[program] = 1 if some g is infinite or NaN, else 0.
 
-    Shapes  table rows [length, gradient, 0] (int64, addresses); scale [1] float32; found [programs] float32.
-    Grid    one program per BLOCK elements of a gradient, through BLOCKS [programs, 2] = (row, block).
+    Shapes  table rows [length, gradient, 0, first program] (int64, addresses); scale [1] and found [programs]
+            float32.
+    Grid    one program per BLOCK elements of a gradient, BLOCKS [programs] being the row of each.
     Bytes   read and write every gradient.
     Source  Micikevicius et al. 2018, "Mixed Precision Training", section 3.2.
     """
-    row, start, n = _block(TABLE, BLOCKS, 3, BLOCK)
+    row, _, start, n = _block(TABLE, BLOCKS, 4, BLOCK)
     inverse = 1.0 / tl.load(SCALE).to(tl.float64)
     i = start + tl.arange(0, BLOCK)
     # A length read from memory is divisible by nothing the compiler knows of: under a mask it would load one by one.

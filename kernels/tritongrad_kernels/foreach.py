@@ -21,11 +21,11 @@ ORDERS = {1.0: 1, 2.0: 2, math.inf: 0}  # and the numbers the kernel knows them 
 def _norms(TABLE, BLOCKS, OUT, X: tl.constexpr, ACC: tl.constexpr, ORDER: tl.constexpr, BLOCK: tl.constexpr):
     """out[program] = sum |x| (ORDER 1), sum x^2 (ORDER 2) or max |x| (ORDER 0) over its elements; NaN goes through.
 
-    Shapes  table rows [length, x, 0] (int64, addresses); out [programs] in ACC.
-    Grid    one program per BLOCK elements of an array, through BLOCKS [programs, 2] = (row, block).
+    Shapes  table rows [length, x, 0, first program] (int64, addresses); out [programs] in ACC.
+    Grid    one program per BLOCK elements of an array, BLOCKS [programs] being the row of each.
     Bytes   read every array.
     """
-    row, start, n = _block(TABLE, BLOCKS, 3, BLOCK)
+    row, _, start, n = _block(TABLE, BLOCKS, 4, BLOCK)
     i = start + tl.arange(0, BLOCK)
     # A length read from memory is divisible by nothing the compiler knows of: under a mask it would load one by one.
     if start + BLOCK <= n:
@@ -48,11 +48,11 @@ def _norms(TABLE, BLOCKS, OUT, X: tl.constexpr, ACC: tl.constexpr, ORDER: tl.con
 def _scale(TABLE, BLOCKS, FACTOR, X: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
     """x *= factor.
 
-    Shapes  table rows [length, x, 0] (int64, addresses); factor [1] in ACC.
+    Shapes  table rows [length, x, 0, first program] (int64, addresses); factor [1] in ACC.
     Grid    as `_norms`.
     Bytes   read and write every array.
     """
-    row, start, n = _block(TABLE, BLOCKS, 3, BLOCK)
+    row, _, start, n = _block(TABLE, BLOCKS, 4, BLOCK)
     i = start + tl.arange(0, BLOCK)
     at = _pointer(row, 1, X) + i
     factor = tl.load(FACTOR)
@@ -65,7 +65,7 @@ def _scale(TABLE, BLOCKS, FACTOR, X: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.
 @triton.jit
 def _clamp(TABLE, BLOCKS, least, most, X: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr):
     """x = min(max(x, least), most), NaN staying. Shapes, grid and bytes as `_scale`."""
-    row, start, n = _block(TABLE, BLOCKS, 3, BLOCK)
+    row, _, start, n = _block(TABLE, BLOCKS, 4, BLOCK)
     i = start + tl.arange(0, BLOCK)
     at = _pointer(row, 1, X) + i
     if start + BLOCK <= n:

@@ -294,6 +294,11 @@ def from_dlpack(exporter: Any, **options: Any) -> tuple[Memory, dtypes.dtype, tu
     return lent, kind, tuple(found.shape), tuple(found.stride()), found.storage_offset()
 
 
+STAGED = 1 << 20
+"""Up to so many bytes are written to a GPU from a pinned copy, so that the host does not wait for the kernels before:
+an optimizer's table must not drain the queue at every step."""
+
+
 def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
     """Copy a C-contiguous host array's bytes into `destination` at byte `offset`."""
     if in_dry_run():
@@ -307,7 +312,10 @@ def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
             destination.defined = defined
     elif raw.size:
         raw = raw if raw.flags.writeable else raw.copy()  # torch refuses to borrow read-only memory
-        destination.storage[offset : offset + raw.size].copy_(torch.from_numpy(raw))
+        staged = torch.from_numpy(raw)
+        if raw.size <= STAGED:
+            staged = staged.pin_memory()  # which torch gives to nobody before it has been read
+        destination.storage[offset : offset + raw.size].copy_(staged, non_blocking=raw.size <= STAGED)
 
 
 def copy(destination: Memory, source: Memory, offset: int, nbytes: int) -> None:

@@ -1,8 +1,8 @@
 """Optimiser steps: one launch for all parameters, whatever their number, sizes and settings.
 
-A table in device memory has a row per parameter: where it lives, how long it is, and its hyperparameters. A grid list
-tells each program its parameter and its block of it. Everything a schedule may change lives in the table, so the launch
-itself never does.
+A table in device memory has a row per parameter: how long it is, where it lives, and the first of its programs; another
+has its hyperparameters. A list tells each program its row. Everything a schedule may change lives in the tables, so the
+launch itself never does. They go to the device in one piece.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes, memory
-from tritongrad_kernels.array import Array, empty
+from tritongrad_kernels.array import Array, contiguous_strides, from_host
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
 
 
 @triton.jit
 def _block(TABLE, BLOCKS, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
-    """This program's row of the table, its first element, and the parameter's length."""
+    """This program's row of the table and its number, its first element, and the parameter's length."""
     pid = tl.program_id(0).to(tl.int64)
-    row = TABLE + tl.load(BLOCKS + 2 * pid) * COLUMNS
-    return row, tl.load(BLOCKS + 2 * pid + 1) * BLOCK, tl.load(row)
+    number = tl.load(BLOCKS + pid).to(tl.int64)
+    row = TABLE + number * COLUMNS
+    return row, number, (pid - tl.load(row + COLUMNS - 1)) * BLOCK, tl.load(row)
 
 
 @triton.jit
@@ -52,14 +53,14 @@ def _sgd(
 
     Without MOMENTUM b is g. rate = 1 - dampening, 1 at the first step; sign = -1 to maximise. COPY (or None) is the
     dtype of a second copy of the parameter that is written along.
-    Shapes  table rows [length, param, grad, momentum, copy] (int64, addresses), numbers [lr, decay, momentum, rate,
-            sign] a row.
-    Grid    one program per BLOCK elements of a parameter, through BLOCKS [programs, 2] = (row, block).
+    Shapes  table rows [length, param, grad, momentum, copy, first program] (int64, addresses), numbers [lr, decay,
+            momentum, rate, sign] a row.
+    Grid    one program per BLOCK elements of a parameter, BLOCKS [programs] (int32) being the row of each.
     Bytes   read param, grad, momentum; write param, momentum (and copy).
     Source  Sutskever et al. 2013, in the form of torch.optim.SGD.
     """
-    row, start, n = _block(TABLE, BLOCKS, 5, BLOCK)
-    numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * 5
+    row, number, start, n = _block(TABLE, BLOCKS, 6, BLOCK)
+    numbers = NUMBERS + number * 5
     i = start + tl.arange(0, BLOCK)
     # A length read from memory is divisible by nothing the compiler knows of: under a mask it would load one by one.
     if start + BLOCK <= n:
@@ -101,14 +102,14 @@ def _adam(
     p -= lr/(1-b1^t) m / (sqrt(w) / sqrt(1-b2^t) + eps), w = v, or the largest v so far with AMSGRAD.
 
     `coupled` is Adam's L2 penalty, `decoupled` AdamW's decay; one of them is 0.
-    Shapes  table rows [length, param, grad, m, v, largest v, copy] (int64, addresses), numbers [lr, coupled,
-            decoupled, b1, b2, eps, 1-b1^t, sqrt(1-b2^t), sign] a row.
-    Grid    one program per BLOCK elements of a parameter, through BLOCKS [programs, 2] = (row, block).
+    Shapes  table rows [length, param, grad, m, v, largest v, copy, first program] (int64, addresses), numbers [lr,
+            coupled, decoupled, b1, b2, eps, 1-b1^t, sqrt(1-b2^t), sign] a row.
+    Grid    one program per BLOCK elements of a parameter, BLOCKS [programs] (int32) being the row of each.
     Bytes   read param, grad, m, v; write param, m, v (and largest v, copy).
     Source  Kingma and Ba 2015, algorithm 1; Reddi et al. 2018 (AMSGrad); Loshchilov and Hutter 2019 (AdamW).
     """
-    row, start, n = _block(TABLE, BLOCKS, 7, BLOCK)
-    numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * 9
+    row, number, start, n = _block(TABLE, BLOCKS, 8, BLOCK)
+    numbers = NUMBERS + number * 9
     i = start + tl.arange(0, BLOCK)
     if start + BLOCK <= n:  # as in `_sgd`
         _adam_block(row, numbers, i, None, PARAM, GRAD, ACC, AMSGRAD, COPY)
@@ -156,12 +157,13 @@ def _update(
 
     STATES and COUNT say how many arrays of state and how many numbers f takes. COPY (or None) is the dtype of a second
     copy of the parameter that is written along.
-    Shapes  table rows [length, param, grad, state ..., copy] (int64, addresses), COUNT numbers (float64) a row.
-    Grid    one program per BLOCK elements of a parameter, through BLOCKS [programs, 2] = (row, block).
+    Shapes  table rows [length, param, grad, state ..., copy, first program] (int64, addresses), COUNT numbers (float64)
+            a row.
+    Grid    one program per BLOCK elements of a parameter, BLOCKS [programs] (int32) being the row of each.
     Bytes   read param, grad, states; write param, states (and copy).
     """
-    row, start, n = _block(TABLE, BLOCKS, STATES + 4, BLOCK)
-    numbers = NUMBERS + tl.load(BLOCKS + 2 * tl.program_id(0)) * COUNT
+    row, number, start, n = _block(TABLE, BLOCKS, STATES + 5, BLOCK)
+    numbers = NUMBERS + number * COUNT
     i = start + tl.arange(0, BLOCK)
     if start + BLOCK <= n:  # as in `_sgd`
         _update_block(row, numbers, i, None, f, STATES, COUNT, PARAM, GRAD, ACC, COPY)
@@ -211,28 +213,42 @@ def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[
     first = next(a for row in tensors for a in row if a is not None)
     longest = max((param.size for param, _, _ in listed), default=1)
     config = tile("optim", BLOCK=longest, itemsize=dtypes.accumulator(first.dtype).itemsize)
-    rows, blocks, nbytes = [], [np.zeros((0, 2), np.int64)], 0
-    for t, (param, row, _) in enumerate(listed):
-        rows.append([param.size, *(0 if a is None else a.data_ptr() for a in row)])
-        blocks.append(np.stack(np.broadcast_arrays(t, np.arange(cdiv(param.size, config["BLOCK"]))), 1))
+    rows, programs, at, nbytes = [], [], 0, 0
+    for param, row, _ in listed:
+        rows.append([param.size, *(0 if a is None else a.data_ptr() for a in row), at])
+        programs.append(cdiv(param.size, config["BLOCK"]))
+        at += programs[-1]
         present = [(k, a.nbytes) for k, a in enumerate(row) if a is not None]
         # Each array is read and written, but the gradient only read and the copy, last, only written.
-        nbytes += sum(n * (1 if k in (1, len(row) - 1) else 2) for k, n in present) + 8 * (1 + len(present))
+        nbytes += sum(n * (1 if k in (1, len(row) - 1) else 2) for k, n in present) + 8 * (2 + len(present))
     given = np.array([numbers[k] for _, _, k in listed] if numbers else [], np.float64)
+    blocks = np.repeat(np.arange(len(rows), dtype=np.int32), programs)
+    table_rows, found, of_programs = _upload(
+        (np.array(rows, np.int64).reshape(len(rows), 2 + len(tensors[0])), given, blocks), first.device
+    )
     return Table(
-        _upload(np.array(rows, np.int64).reshape(len(rows), 1 + len(tensors[0])), first.device),
-        _upload(np.concatenate(blocks), first.device),
-        _upload(given, first.device),
+        table_rows,
+        of_programs,
+        found,
         config,
-        nbytes + 16 * sum(map(len, blocks)) + given.nbytes,
+        nbytes + blocks.nbytes + given.nbytes,
         [a for _, row, _ in listed for a in row if a is not None],
     )
 
 
-def _upload(values: np.ndarray, device: memory.Device) -> Array:
-    result = empty(values.shape, dtypes.from_numpy(values.dtype), device)
-    memory.write(result.memory, values)
-    return result
+def _upload(values: Sequence[np.ndarray], device: memory.Device) -> list[Array]:
+    """Arrays of the device with these values, each on 16 bytes of one memory, which are written together."""
+    starts = [0]
+    for v in values:
+        starts.append(starts[-1] + cdiv(v.nbytes, 16) * 16)
+    together = np.zeros(starts[-1], np.uint8)
+    for start, v in zip(starts, values, strict=False):
+        together[start : start + v.nbytes] = v.reshape(-1).view(np.uint8)
+    whole = from_host(together, device).memory
+    return [
+        Array(whole, kind := dtypes.from_numpy(v.dtype), v.shape, contiguous_strides(v.shape), start // kind.itemsize)
+        for start, v in zip(starts, values, strict=False)
+    ]
 
 
 def sgd(
@@ -266,7 +282,7 @@ def update(
         tables.blocks,
         tables.numbers,
         formula,
-        tables.rows.shape[1] - 4,
+        tables.rows.shape[1] - 5,
         tables.numbers.size // max(tables.rows.shape[0], 1),
         TRITON_TYPE[param],
         TRITON_TYPE[grad],

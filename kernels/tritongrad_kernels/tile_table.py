@@ -231,7 +231,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Output pixels x channels.
     "pool": {
         "interpret": dict(BP=1 << 11, BC=1 << 9),
-        "sm_80": dict(BP=16, BC=64, num_warps=4),
+        "sm_80": dict(BP=32, BC=64, num_warps=4),
     },
     # The most scores a head for which attention is a composition of products and a softmax. Each program of the fused
     # kernels serves one head; the interpreter runs them one after the other, whatever they do in some milliseconds.
