@@ -115,10 +115,13 @@ NARROW = 64
 
 
 def tiles_for(name: str, p: Problem, keys: int) -> dict[str, int]:
-    """The tile of a kernel: of wide heads, with a mask or dropout, or of narrow heads, its own where there is one."""
-    rows, widest = p.q.shape[-2], max(p.q.shape[-1], p.v.shape[-1])
-    masked = p.mask is not None or p.dropout is not None
-    kinds = {"wide": widest > WIDEST // 2, "masked": masked, "narrow": widest <= NARROW}
+    """The tile of a kernel: for wide heads, for busy ones, or for narrow ones, if it has such.
+
+    Busy is what has a mask or dropout, or rows that cannot be copied 16 bytes at a time.
+    """
+    rows, widths = p.q.shape[-2], (p.q.shape[-1], p.v.shape[-1])
+    busy = p.mask is not None or p.dropout is not None or any(n * p.q.dtype.itemsize % 16 for n in widths)
+    kinds = {"wide": max(widths) > WIDEST // 2, "busy": busy, "narrow": max(widths) <= NARROW}
     found = (f"{name}_{kind}" for kind, so in kinds.items() if so)
     name = next((own for own in found if own in TILES), name)
     return tile(name, least=16, itemsize=p.q.dtype.itemsize, BM=rows, BN=keys)

@@ -45,8 +45,8 @@ def _rows(X, start, index, extent, steps, E: tl.constexpr, BE: tl.constexpr, EDG
         e = tl.arange(0, BE)
         if E < BE:
             e = tl.where(e < E, e, 0)
-            if E % 8 == 0:  # so it is wherever something is read, 16 bytes at a time
-                e = tl.max_contiguous(tl.multiple_of(e, 8), 8)
+            if DIVISOR > 1:  # so it is wherever something is read: so many numbers at a time
+                e = tl.max_contiguous(tl.multiple_of(e, DIVISOR), DIVISOR)
         place = X + start * step + clamped(index, extent, not EDGE).to(tl.int64)[:, None] * step
         place += e.to(tl.int64)[None, :] * steps[1]
         inside = (tl.arange(0, BE) < E)[None, :]

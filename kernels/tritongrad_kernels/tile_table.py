@@ -236,8 +236,9 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # The most scores a head for which attention is a composition of products and a softmax. Each program of the fused
     # kernels serves one head; the interpreter runs them one after the other, whatever they do in some milliseconds.
     "short_attention": {"interpret": dict(SCORES=1 << 14), "sm_80": dict(SCORES=0)},
-    # Queries x keys, by the widest of q, k and v: up to 64 numbers are narrow, more than 128 wide. A mask that is
-    # read or drawn needs registers ("masked"). SPAN is the least keys of a program where they are split.
+    # Queries x keys, by the widest of q, k and v: up to 64 numbers are narrow, more than 128 wide. A mask that is read
+    # or drawn, and rows that cannot be copied 16 bytes at a time, need registers ("busy"). SPAN is the least keys of a
+    # program where they are split. With 128 registers two programs share a multiprocessor.
     "attention": {
         "interpret": dict(BM=256, BN=256, SPAN=1 << 30),
         "sm_80": dict(BM=128, BN=64, SPAN=512, num_warps=8, num_stages=2),
@@ -245,7 +246,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90": dict(BM=128, BN=128, SPAN=512, num_warps=8, num_stages=2),
         "sm_90 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
     },
-    "attention_masked": {
+    "attention_busy": {
         "interpret": dict(BM=256, BN=256, SPAN=1 << 30),
         "sm_80": dict(BM=128, BN=32, SPAN=512, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=32, BN=32, SPAN=512, num_warps=8, num_stages=2),
@@ -271,10 +272,17 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90": dict(BM=128, BN=64, num_warps=8, num_stages=2),
         "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
     },
-    "attention_query_grad_masked": {
+    "attention_query_grad_busy": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=128, BN=32, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+    },
+    "attention_query_grad_narrow": {
+        "interpret": dict(BM=256, BN=256),
+        "sm_80": dict(BM=128, BN=32, num_warps=8, num_stages=2),
+        "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
+        "sm_90": dict(BM=128, BN=64, num_warps=8, num_stages=2, maxnreg=128),
+        "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
     },
     "attention_query_grad_wide": {
         "interpret": dict(BM=256, BN=256),
@@ -288,7 +296,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_90": dict(BM=32, BN=128, num_warps=8, num_stages=2),
         "sm_90 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
     },
-    "attention_key_grad_masked": {
+    "attention_key_grad_busy": {
         "interpret": dict(BM=256, BN=256),
         "sm_80": dict(BM=32, BN=64, num_warps=8, num_stages=2),
         "sm_80 float32": dict(BM=32, BN=32, num_warps=8, num_stages=2),
