@@ -84,6 +84,9 @@ BLOCKS = (
     ("_matmul_tma", "BM=128, BN=256", 1),
     ("_matmul_tma", "BM=128, BN=128, BK=64", 2),
     ("_matmul_tma", "BM=64, BN=64", 3),
+    ("_conv2d_tma", "8 warps, 3 stages", 1),
+    ("_conv2d_tma", "8 warps, 2 stages", 2),
+    ("_conv2d_tma", "4 warps, 3 stages", 2),
 )
 
 
