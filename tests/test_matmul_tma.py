@@ -126,7 +126,7 @@ def numbers(*shape: int, seed: int) -> Array:
 def test_what_is_done_before_the_product_is_stored(
     column: str, k: int, parts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The row of tiny tiles has blocks of 128 columns here, which are finished half by half."""
+    """Tiny tiles have 128 columns here, which are finished half by half."""
     monkeypatch.setattr(kernel, "precision", "high")
     a, b, bias, residual = (numbers(*s, seed=i) for i, s in enumerate([(2, 24, k), (k, 72), (72,), (2, 24, 72)]))
     given = {
@@ -134,7 +134,7 @@ def test_what_is_done_before_the_product_is_stored(
         "activation": activations._gelu if "activation" in parts else None,
         "residual": residual if "residual" in parts else None,
     }
-    tiny = TINY | {"matmul_tma_small": TINY["matmul_tma_small"] | {"BN": 128}}
+    tiny = TINY | {"matmul_tma_wide": TINY["matmul_tma_wide"] | {"BN": 128, "TILES": 1, "RESIDENT": 3}}
     with launch.column(column), launch.tiles(**tiny), launch.recording() as log:
         got = kernel.matmul(a, b, dtype=dtypes.float64, **given)
     first = "_matmul_tma" if column == "sm_90" else "_matmul"

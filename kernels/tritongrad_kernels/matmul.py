@@ -167,7 +167,7 @@ def matmul(
         None if residual is None else elementwise.contiguous(residual.expand(shape)),
     )
     if not fused and small_matmul.fits(batches, m, n, k, a.dtype.itemsize):
-        return small_matmul.small_matmul(a, b, dtype, PRECISION[precision])
+        return small_matmul.small_matmul(a, b, dtype, how(a.dtype))
     order = contiguous_strides(batch_shape)
     merged, strides = elementwise.merge_axes(batch_shape, order, a.strides[:-2], b.strides[:-2])
     steps = strides[1:] if batches > 1 else [(0,), (0,)]
@@ -178,7 +178,7 @@ def matmul(
     out = empty(shape if slabs == 1 else (slabs, *shape), dtype if slabs == 1 else acc, a.device)
     now = fused if slabs == 1 else Fused()
     if sources is not None:
-        matmul_tma.product(*sources, out, now, split, batches, PRECISION[precision], config)
+        matmul_tma.product(*sources, out, now, split, batches, how(a.dtype), config)
     else:
         _product(a, b, out, now, merged, steps, split, batches, config)
     if slabs == 1:
@@ -186,12 +186,17 @@ def matmul(
     return _folded(out, fused, dtype) if fused else reduce.sum(out, (0,), dtype=dtype)
 
 
+def how(kind: dtype) -> str:
+    """The precision that a kernel multiplies elements of this dtype with: only float32 has a choice."""
+    return PRECISION[precision] if kind is dtypes.float32 else "ieee"
+
+
 def _followed(
     a: Array, b: Array, batches: int, steps: Sequence[tuple[int, ...]], fused: Fused, dtype: dtype
 ) -> tuple[Pages, Pages] | None:
     """The operands as TMA follows them; None where it does not, and for products that tensor cores do not form."""
     n = b.shape[-1]
-    on_tensor_cores = a.dtype.itemsize == 2 or (a.dtype.itemsize == 4 and PRECISION[precision] != "ieee")
+    on_tensor_cores = a.dtype.itemsize == 2 or how(a.dtype) != "ieee"
     one_axis = len(steps[0]) == 1
     if not (has_tma() and on_tensor_cores and one_axis and n * dtype.itemsize % 16 == 0 and fused.can_be_followed()):
         return None
@@ -244,7 +249,7 @@ def _product(
         k % config["BK"] == 0 and split % config["BK"] == 0,
         tuple(math.gcd(size, 8) for size in (m, n, math.gcd(k, split), *a.strides[-2:], *b.strides[-2:])),
         fused.activation,
-        PRECISION[precision],
+        how(a.dtype),
         TRITON_TYPE[dtypes.accumulator(a.dtype)],
         flops=2 * batches * m * n * k,
         bytes=footprint(a, b, fused.bias, fused.residual, out),
