@@ -58,10 +58,10 @@ def test_input_gradient_through_a_norm(x: tuple[int, ...], w: tuple[int, ...], g
     on = y > 0 if relu == "recompute" else randn(*x, seed=4) > 0
     through = replace(through, relu=from_host(bits_of(on)) if relu == "bits" else "recompute")
     addend, counts = randn(*x, seed=3).astype(np.float16), randn(*x, seed=5) > 0
-    operands: Any = from_host(dy), from_host(weight), x, *kernel_geometry(2, geometry), through
+    operands: Any = from_host(dy), from_host(weight), x, *kernel_geometry(2, geometry)
     with launch.tiles(**TMA), launch.recording() as log:
         g, sums = convolution.input_grad_through(
-            *operands, addend=from_host(addend), addend_bits=from_host(bits_of(counts))
+            *operands, through=through, addend=from_host(addend), addend_bits=from_host(bits_of(counts))
         )
     assert [r.kernel for r in log if r.kernel.startswith("_conv")] == ["_conv2d_input_grad_tma"]
     near(g, np.where(on, dx + np.where(counts, addend, 0), 0), "float16", 1)

@@ -82,16 +82,17 @@ def test_an_addend(x: tuple[int, ...], w: tuple[int, ...], geometry: dict, tiles
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_an_addend_of_other_dtypes(dtype: str) -> None:
-    """Products of two numbers of a few bits and their sums are exact, so nothing but the one rounding is left."""
+    """Products of two numbers of a few bits and their sums are exact, so nothing but the roundings is left: as if the
+    gradient had been stored before."""
     x, w, geometry = CASES[0].values
     dy, weight, _ = gradients(x, w, geometry, dtype)
     dy, weight = np.round(dy.astype(np.float64) * 4), np.round(weight.astype(np.float64) * 4)
     addend = randn(*x, seed=3).astype(NUMPY[dtype])
     arrays = (from_host(a.astype(NUMPY[dtype])) for a in (dy, weight))
     got = convolution.input_grad(*arrays, x, *kernel_geometry(2, geometry), addend=from_host(addend))
-    exact = expected(dy, weight, x, geometry) + addend.astype(np.float64)
-    rounded = exact.astype(np.float32 if dtype != "float64" else np.float64).astype(NUMPY[dtype])
-    assert np.array_equal(got.numpy(), rounded)
+    wide = np.float32 if dtype != "float64" else np.float64
+    stored = expected(dy, weight, x, geometry).astype(wide).astype(NUMPY[dtype]).astype(wide)
+    assert np.array_equal(got.numpy(), (stored + addend.astype(wide)).astype(NUMPY[dtype]))
 
 
 def norm_of(x: np.ndarray, dtype: str, affine: bool) -> tuple[Through, np.ndarray, np.ndarray]:
@@ -122,7 +123,12 @@ def test_through_a_norm(x: tuple[int, ...], w: tuple[int, ...], geometry: dict, 
     through = replace(through, relu=from_host(bits_of(on)) if relu == "bits" else relu and "recompute")
     addend = randn(*x, seed=3).astype(np.float32)
     g, sums = convolution.input_grad_through(
-        from_host(dy), from_host(weight), x, *kernel_geometry(len(x) - 2, geometry), through, addend=from_host(addend)
+        from_host(dy),
+        from_host(weight),
+        x,
+        *kernel_geometry(len(x) - 2, geometry),
+        through=through,
+        addend=from_host(addend),
     )
     want = np.where(on, dx + addend, 0)
     near(g, want, "float32", math.prod(w))
@@ -141,7 +147,7 @@ def test_through_a_norm_in_other_dtypes(dtype: str) -> None:
     through, y, z = norm_of(randn(*x, seed=9).astype(NUMPY[dtype]), dtype, True)
     addend, on = randn(*x, seed=3).astype(NUMPY[dtype]), randn(*x, seed=4) > 0
     g, sums = convolution.input_grad_through(
-        from_host(dy), from_host(weight), x, *kernel_geometry(2, geometry), through,
+        from_host(dy), from_host(weight), x, *kernel_geometry(2, geometry), through=through,
         addend=from_host(addend), addend_bits=from_host(bits_of(on)),
     )  # fmt: skip
     want = np.where(y.astype(np.float64) > 0, dx + np.where(on, addend.astype(np.float64), 0), 0)
@@ -157,11 +163,12 @@ def test_few_programs_walk_many_tiles() -> None:
     x, w = (5, 16, 20, 20), (3, 16, 1, 1)
     dy, weight, dx = gradients(x, w, CASES[1].values[2], "float32")
     through, y, z = norm_of(randn(*x, seed=9).astype(np.float32), "float32", False)
+    operands = from_host(dy), from_host(weight), x, (1, 1), (0, 0), (1, 1), 1
     with launch.tiles(conv2d_input_grad={"BP": 512, "BO": 16, "BC": 16}), launch.recording() as log:
-        one = convolution.input_grad_through(from_host(dy), from_host(weight), x, (1, 1), (0, 0), (1, 1), 1, through)
+        one = convolution.input_grad_through(*operands, through=through)
     assert [(r.kernel, r.grid) for r in log][-1:] == [("_conv2d_input_grad", (4,))]
     with launch.tiles(conv2d_input_grad={"BP": 16, "BO": 16, "BC": 16}):
-        two = convolution.input_grad_through(from_host(dy), from_host(weight), x, (1, 1), (0, 0), (1, 1), 1, through)
+        two = convolution.input_grad_through(*operands, through=through)
     assert one[1].shape == (4, 2, 16) and two[1].shape == (125, 2, 16)
     want = np.where(y > 0, dx, 0)
     for g, sums in (one, two):

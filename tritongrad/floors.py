@@ -36,13 +36,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tritongrad.gpus import GPU
 from tritongrad.network import ADD, LOSS, MAX_POOL, MEAN, NORM, PRODUCT, RELU, Segment, apart, joined, layers
 from tritongrad.tracing import Trace, Value
 from tritongrad_kernels.dtypes import dtype
 
-Key = tuple[int, ...]
+Key = tuple[Any, int]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Layer:
 
 
 def layers(trace: Trace) -> list[Layer]:
-    """The layers of a forward pass in order; batch norms with a residual and a ReLU taken apart, views left out."""
+    """The layers of a forward pass in order, views left out."""
     names: dict[tuple[int, ...], tuple[int, ...]] = {}  # of views, by the value they show
     found: list[Layer] = []
     for operation in _without_loss_tail(trace.operations):
@@ -49,7 +49,7 @@ def layers(trace: Trace) -> list[Layer]:
         if operation.name in _VIEWS and tensors:
             names[operation.result.key] = tensors[0].key
         elif all(v.key != operation.result.key for v in tensors):
-            found += _taken_apart(replace(operation, inputs=seen))
+            found += _layer(replace(operation, inputs=seen))
     return found
 
 
@@ -70,7 +70,7 @@ def _without_loss_tail(operations: list[Operation]) -> Iterator[Operation]:
     return (o for o in operations if id(o) not in tail)
 
 
-def _taken_apart(o: Operation) -> list[Layer]:
+def _layer(o: Operation) -> list[Layer]:
     present = tuple(v for v in o.inputs if v is not None)
     if o.name == "batch_norm":
         return _norm(o)
@@ -85,18 +85,10 @@ def _taken_apart(o: Operation) -> list[Layer]:
 
 
 def _norm(o: Operation) -> list[Layer]:
-    x, weight, bias, residual = o.inputs
+    x, weight, bias = o.inputs
     assert x is not None
     trained = any(p is not None and p.requires_grad for p in (weight, bias))
-    steps = 1 + (residual is not None) + bool(o.facts["relu"])
-    values = [replace(o.result, key=(*o.result.key, i)) for i in range(steps - 1)] + [o.result]
-    values[0] = replace(values[0], requires_grad=trained or x.requires_grad)
-    found = [Layer(NORM, (x,), values[0], batch=o.facts["training"], trained=trained)]
-    if residual is not None:
-        found.append(Layer(ADD, (values[0], residual), values[1]))
-    if o.facts["relu"]:
-        found.append(Layer(RELU, (values[-2],), values[-1]))
-    return found
+    return [Layer(NORM, (x,), o.result, batch=o.facts["training"], trained=trained)]
 
 
 @dataclass(frozen=True)

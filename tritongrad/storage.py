@@ -16,6 +16,7 @@ class Storage:
         self._memory, self._itemsize = array.memory, itemsize
 
     def data_ptr(self) -> int:
+        self._memory.exposed = True
         return self._memory.address
 
     def nbytes(self) -> int:

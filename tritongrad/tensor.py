@@ -158,6 +158,7 @@ class Tensor(Attached):
         return self.array.offset
 
     def data_ptr(self) -> int:
+        self.array.memory.exposed = True
         return self.array.data_ptr()
 
     def is_floating_point(self) -> bool:
@@ -247,6 +248,7 @@ class Tensor(Attached):
             raise RuntimeError(
                 "numpy: can't be called on a tensor that requires grad; use tensor.detach().numpy() instead"
             )
+        self.array.memory.exposed = True
         return self._host()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

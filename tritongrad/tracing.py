@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,10 +22,10 @@ from tritongrad_kernels.dtypes import dtype
 class Value:
     """A tensor as one operation saw it.
 
-    key  equal for all views of one memory between two writes to it. Meant for dry runs, where no address is reused.
+    key  equal for all views of one memory between two writes to it
     """
 
-    key: tuple[int, ...]
+    key: tuple[Any, int]
     shape: tuple[int, ...]
     dtype: dtype
     requires_grad: bool
@@ -91,7 +92,9 @@ def values(tensors: Sequence[Any]) -> tuple[Value | None, ...]:
 
 def _value(t: Any) -> Value:
     memory = t.array.memory
-    return Value((memory.address, memory.version), t.array.shape, t.array.dtype, t.requires_grad, t.is_leaf)
+    block = weakref.ref(memory)
+    hash(block)  # which it remembers when the memory is gone
+    return Value((block, memory.version), t.array.shape, t.array.dtype, t.requires_grad, t.is_leaf)
 
 
 def note(trace: Trace, function: Any, inputs: tuple[Value | None, ...], result: Any, facts: Mapping[str, Any]) -> None:

@@ -97,10 +97,9 @@ def input_grad(
     addend: Array | None = None,
     addend_bits: Array | None = None,
 ) -> Array:
-    """The gradient of `convolution` for its input, plus `addend`, an array of its shape and dtype, in one rounding.
+    """The gradient of `convolution` for its input, plus `addend`, an array of its shape and dtype; each is rounded.
 
     With `addend_bits`, uint8 [pixels, C / 8], the addend counts only where bit j of byte i is on for channel 8 i + j.
-    Kernels other than `conv_input_grad`'s round before they add.
     """
     return _input_grad(dy, weight, x_shape, stride, padding, dilation, groups, addend, addend_bits, None)[0]
 
@@ -113,8 +112,8 @@ def input_grad_through(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
-    through: Through,
     *,
+    through: Through,
     addend: Array | None = None,
     addend_bits: Array | None = None,
 ) -> tuple[Array, Array]:

@@ -148,6 +148,11 @@ def map(
     """
     if out is not None:
         operands = tuple([_apart(a, out) for a in operands])
+    for position, a in enumerate(operands):
+        if type(a) is Array and a.memory.origin is not None:
+            joined = a.memory.origin.absorb(f, operands, position, dtype, out)
+            if joined is not None:
+                return joined
     layouts = [(a.dtype, a.shape, a.strides) if type(a) is Array else None for a in operands]
     into = None if out is None else (out.dtype, out.shape, out.strides)
     plan = _plan(launching.generation, dtype, compute, into, *layouts)

@@ -124,7 +124,7 @@ def _store(
         addend = tl.load(ADDEND + place, mask=mask, other=0.0).to(grad.dtype)
         if ADDEND_BITS is not None:
             addend = tl.where(_flags(ADDEND_BITS, row, inside, first, end, channels, BM, BC), addend, 0.0)
-        grad += addend
+        grad = grad.to(DX.dtype.element_ty).to(grad.dtype) + addend  # rounded as it would be on its own
     plain = tl.zeros((BC,), grad.dtype)
     product = tl.zeros((BC,), grad.dtype)
     if X is None:

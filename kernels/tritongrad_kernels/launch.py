@@ -162,9 +162,11 @@ def _pushed(stack: list, entry: Any) -> Iterator[None]:
 def recording() -> Iterator[list[Launch]]:
     """Collect every launch inside the block, with its declared flops and bytes."""
     log: list[Launch] = []
+    memory.settle()
     _listeners.append(log)
     try:
         yield log
+        memory.settle()
     finally:
         _listeners.remove(log)
 
@@ -199,6 +201,8 @@ def launch(
         if kind is Descriptor:
             described, a, kind = True, a.array, Array
         if kind is Array:
+            if a.memory.pending is not None:
+                a.memory.settle()
             if device is None:
                 device = a.memory.device
             elif a.memory.device is not device and a.memory.device != device:

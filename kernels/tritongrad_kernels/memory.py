@@ -11,6 +11,7 @@ import contextvars
 import os
 import pickle
 import re
+import weakref
 import zipfile
 from collections.abc import Iterator
 from typing import IO, Any
@@ -126,10 +127,17 @@ class Memory:
 
     version  counts in-place writes, so that autograd can refuse stale values
     lent     whether somebody else's, so that it must stay where it is and as large as it is
+    exposed  whether somebody outside was given its bytes or address, and may write to it at any time
     defined  for each byte whether anything was written to it; None where no account of that is kept
+    origin   what gives these values, where it matters to who reads them next
+    pending  why nobody may touch the bytes before `settle()`: see `pending.py`. `address` and `storage` are not there
+             meanwhile, and asking for them settles.
     """
 
-    __slots__ = ("__weakref__", "address", "defined", "device", "lent", "nbytes", "storage", "version")
+    __slots__ = (
+        "__weakref__", "address", "defined", "device", "exposed", "lent", "nbytes", "origin", "pending", "storage",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, storage: torch.Tensor, device: Device) -> None:
         self.storage = storage
@@ -137,8 +145,40 @@ class Memory:
         self.nbytes = nbytes = storage.numel()
         self.device = device
         self.version = 0
-        self.lent = False
+        self.lent = self.exposed = False
+        self.origin: Any = None
+        self.pending: Any = None
         self.defined: np.ndarray | None = np.zeros(nbytes, bool) if nbytes <= ACCOUNT else None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("address", "storage") and self.pending is not None:
+            self.settle()
+            return getattr(self, name)
+        raise AttributeError(f"{type(self).__name__} has no {name}")
+
+    def settle(self) -> None:
+        """Let whatever is pending about these bytes happen now."""
+        if self.pending is not None:
+            self.pending.settle(self)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the bytes have still to be computed."""
+        return self.pending is not None and self.pending.work is not None
+
+    def withhold(self) -> Any:
+        """Keep everybody from the bytes; what `release` wants to give them back."""
+        held = self.storage, self.address
+        del self.storage, self.address
+        return held
+
+    def release(self, held: Any) -> None:
+        """Give the bytes back that `withhold` took."""
+        self.storage, self.address = held
+
+    def adopt(self, other: Memory) -> None:
+        """Have the bytes of another block, which nobody else has."""
+        self.storage, self.address, self.defined = other.storage, other.address, other.defined
 
     @property
     def is_pinned(self) -> bool:
@@ -164,6 +204,28 @@ class Memory:
         else:
             self.defined = None
         self.storage, self.address, self.nbytes = larger.storage, larger.address, larger.nbytes
+
+
+waiting: weakref.WeakSet[Memory] = weakref.WeakSet()
+"""Memory with something pending that has to happen some day."""
+
+
+def settle() -> None:
+    """Launch everything that waits: before time is taken, streams change, or a dry run begins or ends."""
+    while waiting:
+        waiting.pop().settle()
+
+
+def promised(nbytes: int, device: Device) -> Memory:
+    """Memory without bytes; it will `adopt` some."""
+    kind = Memory if _dry_run.get() is None else DryMemory
+    memory: Memory = object.__new__(kind)
+    memory.nbytes, memory.device, memory.version = max(nbytes, 16), device, 0
+    memory.lent = memory.exposed = False
+    memory.origin = memory.pending = memory.defined = None
+    if isinstance(memory, DryMemory):
+        memory.await_bytes()
+    return memory
 
 
 def allocate(nbytes: int, device: Device | None = None) -> Memory:
@@ -206,16 +268,31 @@ def dry_run() -> Iterator[DryRun]:
     Whatever is read back is zero, and nothing that was there before is written. Tensors made inside have no values:
     using one after the block raises RuntimeError.
     """
+    settle()
     run = DryRun()
     token = _dry_run.set(run)
     try:
         yield run
     finally:
+        settle()
         _dry_run.reset(token)
 
 
 def in_dry_run() -> bool:
     return _dry_run.get() is not None
+
+
+@contextlib.contextmanager
+def no_dry_run() -> Iterator[None]:
+    """Inside the block of a dry run there is none: for what was begun before it."""
+    token = _dry_run.set(None)
+    try:
+        yield
+    finally:
+        _dry_run.reset(token)
+
+
+_NO_VALUES = "this tensor was made in a dry run (tritongrad.plan) and has no values"
 
 
 class DryMemory(Memory):
@@ -224,15 +301,33 @@ class DryMemory(Memory):
     __slots__ = ("_address", "_run", "_taken")
 
     def __init__(self, nbytes: int, device: Device, run: DryRun) -> None:
-        self.nbytes, self.device, self.version, self.defined, self.lent = nbytes, device, 0, None, False
+        self.nbytes, self.device, self.version = nbytes, device, 0
+        self.lent = self.exposed = False
+        self.origin = self.pending = self.defined = None
         self._address, self._run = run.next_address, run
         self._taken = -(-nbytes // 512) * 512  # as torch's CUDA allocator rounds
         run.next_address += self._taken
         run.live += self._taken
         run.peak = max(run.peak, run.live)
 
+    def await_bytes(self) -> None:
+        """Take nothing yet."""
+        self._taken = 0
+
+    def adopt(self, other: Memory) -> None:
+        if not isinstance(other, DryMemory):
+            raise RuntimeError(_NO_VALUES)
+        self._address, self._run, self._taken, other._taken = other._address, other._run, other._taken, 0
+
+    def withhold(self) -> None:
+        """Nothing to keep anybody from."""
+
+    def release(self, held: None) -> None:
+        """Nothing to give back."""
+
     def __del__(self) -> None:
-        self._run.live -= self._taken
+        if self._taken:
+            self._run.live -= self._taken
 
     @property
     def address(self) -> int:
@@ -246,7 +341,8 @@ class DryMemory(Memory):
 
     def _check(self) -> None:
         if _dry_run.get() is None:
-            raise RuntimeError("this tensor was made in a dry run (tritongrad.plan) and has no values")
+            raise RuntimeError(_NO_VALUES)
+        self.settle()
 
 
 def lend(values: np.ndarray) -> Memory | None:
@@ -272,6 +368,7 @@ def _unaccounted(lent: Memory) -> Memory:
 
 def to_dlpack(source: Memory, kind: dtypes.dtype, shape: Any, strides: Any, offset: int, **options: Any) -> Any:
     """A DLPack capsule of a strided array in this memory, which it keeps alive (dmlc.github.io/dlpack)."""
+    source.exposed = True
     source.defined = None  # whoever has the capsule may write to it
     elements = source.storage[: source.nbytes // kind.itemsize * kind.itemsize].view(getattr(torch, kind.name))
     return elements.as_strided(shape, strides, offset).__dlpack__(**options)
@@ -332,6 +429,7 @@ def read(source: Memory) -> np.ndarray:
 
 def synchronize() -> None:
     """Wait until everything launched so far has finished. Nothing to wait for in the interpreter."""
+    settle()
     if DEFAULT_DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
@@ -397,9 +495,11 @@ class Timer:
         self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
 
     def start(self) -> None:
+        settle()
         self._events[0].record()
 
     def stop(self) -> None:
+        settle()
         self._events[1].record()
 
     def seconds(self) -> float:
@@ -408,7 +508,8 @@ class Timer:
 
 
 def new_event(timing: bool, blocking: bool) -> Any:
-    """A mark that can be put into a GPU's stream."""
+    """A mark that can be put into a GPU's stream, after everything called so far."""
+    settle()
     return torch.cuda.Event(enable_timing=timing, blocking=blocking)
 
 
@@ -424,6 +525,7 @@ def current_stream(index: int, default: bool = False) -> Any:
 
 def use_stream(stream: Any) -> None:
     """Send the launches of the stream's GPU there."""
+    settle()
     torch.cuda.set_stream(stream)
 
 

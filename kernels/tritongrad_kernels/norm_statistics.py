@@ -194,11 +194,9 @@ class Statistics:
             if moved is not None and r is not None:
                 if moved is not r:
                     elementwise.copy_into(moved, r)
-                r.memory.version += 1
         if self.batches is not None:
             if cumulative:
                 launch(_count, 1, self.batches, bytes=2 * self.batches.nbytes)
-            self.batches.memory.version += 1
 
 
 Folding = tuple[tuple[Array | None, ...], int, tuple[float, float, bool], int]

@@ -7,6 +7,7 @@ the sum goes. A program finds its job by the number of the first program of each
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import triton
@@ -25,10 +26,10 @@ VECTOR = 8  # elements of a half that are 16 bytes
 
 @triton.jit
 def _sum_slabs(
-    TABLE, count, SLABS: tl.constexpr, OUT: tl.constexpr, JOBS: tl.constexpr, BZ: tl.constexpr, BN: tl.constexpr,
-    TURN: tl.constexpr, NARROW: tl.constexpr,
+    TABLE, count, SLABS: tl.constexpr, ROUNDED: tl.constexpr, OUT: tl.constexpr, JOBS: tl.constexpr,
+    BZ: tl.constexpr, BN: tl.constexpr, TURN: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
-    """out[i] = sum over z of slabs[z, i], for every job of a table.
+    """out[i] = sum over z of slabs[z, i], rounded to ROUNDED before it is stored as OUT, for every job of a table.
 
     Row r of a tile is the sum of the slabs r, r + BZ, r + 2 BZ, ... in order (in deep tiles, of TURN BZ rows and NARROW
     columns, r + TURN BZ, ...); its rows are summed in the end. So the order depends on the shape alone.
@@ -45,17 +46,18 @@ def _sum_slabs(
     block = pid - tl.load(row)
     way = tl.load(row + 6)
     if way == 0:
-        _sum_columns(row, block * BN, SLABS, OUT, BZ, BN, 8)
+        _sum_columns(row, block * BN, SLABS, ROUNDED, OUT, BZ, BN, 8)
     elif way == 1:
-        _sum_columns(row, block * NARROW, SLABS, OUT, BZ * TURN, NARROW, 8)
+        _sum_columns(row, block * NARROW, SLABS, ROUNDED, OUT, BZ * TURN, NARROW, 8)
     else:
-        _sum_columns(row, block * NARROW, SLABS, OUT, BZ * TURN, NARROW, 1)
+        _sum_columns(row, block * NARROW, SLABS, ROUNDED, OUT, BZ * TURN, NARROW, 1)
 
 
 @triton.jit
 def _sum_columns(
-    row, start, SLABS: tl.constexpr, OUT: tl.constexpr, BZ: tl.constexpr, BN: tl.constexpr, WIDTH: tl.constexpr
-):
+    row, start, SLABS: tl.constexpr, ROUNDED: tl.constexpr, OUT: tl.constexpr, BZ: tl.constexpr, BN: tl.constexpr,
+    WIDTH: tl.constexpr,
+):  # fmt: skip
     """Elements start .. start + BN of one job. WIDTH elements of a slab, and slabs, are known to lie on 16 bytes."""
     # A length read from memory is divisible by nothing the compiler knows of.
     n = tl.load(row + 3) // WIDTH * WIDTH
@@ -70,56 +72,65 @@ def _sum_columns(
         z = first + tl.arange(0, BZ)
         mask = (z < count)[:, None] & inside[None, :]
         total += tl.load(slabs + z[:, None] * step + i[None, :], mask=mask, other=0.0)
-    tl.store(out + i, tl.sum(total, 0).to(OUT), mask=inside)
+    tl.store(out + i, tl.sum(total, 0).to(ROUNDED).to(OUT), mask=inside)
 
 
-def sum_slabs(jobs: Sequence[tuple[Array, Array]]) -> None:
-    """Write the sum of slabs[0], slabs[1], ... to `out` for every job (slabs, out): one launch for all of a dtype.
+class Job(NamedTuple):
+    """The sum of slabs[0], slabs[1], ... into `out`.
 
     Slabs are in the accumulator of their kind; `out` is of any floating dtype. Both are dense, slabs each for itself,
-    and lie in memory in the same order: an element of the sum is where it is in each slab.
+    and lie in memory in the same order: an element of the sum is where it is in each slab. With `rounded`, sums have
+    the digits of that dtype.
     """
-    kinds: dict[tuple[dtypes.dtype, dtypes.dtype], list[tuple[Array, Array]]] = {}
-    for slabs, out in jobs:
+
+    slabs: Array
+    out: Array
+    rounded: dtypes.dtype | None = None
+
+
+def sum_slabs(jobs: Sequence[Job]) -> None:
+    """Do all jobs, those of the same dtypes in one launch."""
+    kinds: dict[tuple[dtypes.dtype, dtypes.dtype, dtypes.dtype], list[Job]] = {}
+    for job in jobs:
+        slabs, out, rounded = job
         assert slabs.size == slabs.shape[0] * out.size and out.dense_order() is not None, "sum_slabs: a job's shapes"
         if out.size:
-            kinds.setdefault((slabs.dtype, out.dtype), []).append((slabs, out))
-    for (source, target), chosen in kinds.items():
-        _launch(source, target, chosen)
+            kinds.setdefault((slabs.dtype, rounded or out.dtype, out.dtype), []).append(job)
+    for chosen, of_them in kinds.items():
+        _launch(chosen, of_them)
 
 
-def _launch(source: dtypes.dtype, target: dtypes.dtype, jobs: Sequence[tuple[Array, Array]]) -> None:
+def _launch(kinds: Sequence[dtypes.dtype], jobs: Sequence[Job]) -> None:
     # The deepest first: they take longest.
-    jobs = sorted(jobs, key=lambda job: -job[0].shape[0])
+    jobs = sorted(jobs, key=lambda job: -job.slabs.shape[0])
     config = tile("slabs")  # not cut down to the longest job, which would then decide how the others are summed
     narrow = config["BN"] // config["TURN"]
     rows, first = [], 0
-    for slabs, out in jobs:
+    for slabs, out, _ in jobs:
         z, n, step = slabs.shape[0], out.size, slabs.strides[0]
         way = _way(slabs, out, config)
         rows.append((first, slabs.data_ptr(), out.data_ptr(), n, z, step, way))
         first += cdiv(n, config["BN"] if way == WIDE else narrow)
-    table = from_host(np.array(rows, np.int64), jobs[0][1].device)
+    table = from_host(np.array(rows, np.int64), jobs[0].out.device)
     launch(
         _sum_slabs,
         first,
         table,
         len(rows),
-        TRITON_TYPE[source],
-        TRITON_TYPE[target],
+        *(TRITON_TYPE[kind] for kind in kinds),
         next_power_of_2(len(rows)),
-        flops=sum(slabs.size for slabs, _ in jobs),
-        bytes=table.nbytes + sum(slabs.nbytes + out.nbytes for slabs, out in jobs),
+        flops=sum(job.slabs.size for job in jobs),
+        bytes=table.nbytes + sum(job.slabs.nbytes + job.out.nbytes for job in jobs),
         indirect=_spans(jobs),
         NARROW=narrow,
         **config,
     )
 
 
-def _spans(jobs: Sequence[tuple[Array, Array]]) -> list[Array]:
+def _spans(jobs: Sequence[Job]) -> list[Array]:
     """The arrays of all jobs; views of one memory, whose slabs may lie between each other's, as one array."""
     views: dict[int, list[Array]] = {}
-    for a in (a for job in jobs for a in job):
+    for a in (a for job in jobs for a in (job.slabs, job.out)):
         views.setdefault(a.memory.address, []).append(a)
     return [_span(of_one) for of_one in views.values()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import weakref
 from typing import Any
 
 from tritongrad.autograd.graph import Node, origin_of
@@ -99,7 +100,7 @@ def _run(roots: list, gradients: list, inputs: list | None, retain: bool, create
     stops, needed = _stops(inputs), _leading_to(roots, inputs)
     pending: dict[Node, list] = {}
     queue: list[tuple[int, Node]] = []
-    borrowed = set()  # memory of gradients that somebody besides the receiving leaf holds
+    borrowed: weakref.WeakSet = weakref.WeakSet()  # memory of gradients that others than the receiving leaf hold
 
     def deliver(origin: Any, g: Any) -> None:
         if origin is None or g is None:

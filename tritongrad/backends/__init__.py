@@ -19,6 +19,7 @@ from tritongrad.backends import (
     cpu as cpu,
     cuda as cuda,
     cudnn as cudnn,
+    fusion as fusion,
     mha as mha,
     mkl as mkl,
     mkldnn as mkldnn,

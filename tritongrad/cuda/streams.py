@@ -26,6 +26,7 @@ class Event:
 
     def record(self, stream: Stream | None = None) -> None:
         """Set the mark behind what has been launched in the stream, or in the one in use."""
+        memory.settle()
         if self._mark is not None:
             self._mark.record((stream or current_stream())._queue)
         self._time = time.perf_counter()

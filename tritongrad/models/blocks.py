@@ -44,20 +44,6 @@ def narrow_normal(weight: Tensor) -> Tensor:
     return nn.init.normal_(weight, 0, 0.01)
 
 
-def norm_act(norm: nn.Module, act: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
-    """act(norm(x) + residual): one pass for batch normalisation and ReLU, unless hooks wait for what is in between."""
-    if type(norm) is nn.BatchNorm2d and type(act) is nn.ReLU and not (_heard(norm) or _heard(act)):
-        return norm(x, residual=residual, relu=True)
-    y = norm(x)
-    return act(y if residual is None else y + residual)
-
-
-def _heard(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
-
-
 class Conv2dNormActivation(nn.Sequential):
     """A convolution, by default padded to keep the image's size, then a normalisation and an activation; None for none.
 
@@ -89,11 +75,6 @@ class Conv2dNormActivation(nn.Sequential):
             layers.append(activation_layer(**({} if inplace is None else {"inplace": inplace})))
         super().__init__(*layers)
         self.out_channels = out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        if len(self) != 3:
-            return super().forward(x)
-        return norm_act(self[1], self[2], self[0](x))
 
 
 def _centred(kernel_size: Any, dilation: Any) -> Any:

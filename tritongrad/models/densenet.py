@@ -7,7 +7,6 @@ from typing import Any
 
 from tritongrad import nn
 from tritongrad.autograd import is_grad_enabled
-from tritongrad.models.blocks import norm_act
 from tritongrad.models.pretrained import build, published
 from tritongrad.models.weights import WeightsEnum
 from tritongrad.nn import functional as F
@@ -36,7 +35,7 @@ class _DenseLayer(nn.Module):
         self.drop_rate, self.memory_efficient = float(drop_rate), memory_efficient
 
     def _narrow(self, *inputs: Tensor) -> Tensor:
-        return self.conv1(norm_act(self.norm1, self.relu1, cat(inputs, 1)))
+        return self.conv1(self.relu1(self.norm1(cat(inputs, 1))))
 
     def forward(self, input: Tensor | list[Tensor]) -> Tensor:
         inputs = [input] if isinstance(input, Tensor) else input
@@ -44,7 +43,7 @@ class _DenseLayer(nn.Module):
             x = checkpoint(self._narrow, *inputs, use_reentrant=False)
         else:
             x = self._narrow(*inputs)
-        x = self.conv2(norm_act(self.norm2, self.relu2, x))
+        x = self.conv2(self.relu2(self.norm2(x)))
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
 
 

@@ -6,7 +6,7 @@ import warnings
 from typing import Any, NamedTuple
 
 from tritongrad import nn
-from tritongrad.models.blocks import Layer, norm_act
+from tritongrad.models.blocks import Layer
 from tritongrad.models.pretrained import build, insist, published
 from tritongrad.models.weights import WeightsEnum, member
 from tritongrad.nn import functional as F
@@ -31,10 +31,7 @@ class BasicConv2d(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
-        return norm_act(self.bn, _RELU, self.conv(x))
-
-
-_RELU = nn.ReLU(inplace=True)  # no child of the module: it has none of that name
+        return F.relu(self.bn(self.conv(x)), inplace=True)
 
 
 def standardised(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad import nn
-from tritongrad.models.blocks import Layer, he, initialise, norm_act
+from tritongrad.models.blocks import Layer, he, initialise
 from tritongrad.models.pretrained import build, insist, published
 from tritongrad.models.weights import WeightsEnum
 from tritongrad.tensor import Tensor
@@ -54,9 +54,9 @@ class BasicBlock(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        out = norm_act(self.bn1, self.relu, self.conv1(x))
-        out = self.conv2(out)
-        return norm_act(self.bn2, self.relu, out, x if self.downsample is None else self.downsample(x))
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
 class Bottleneck(nn.Module):
@@ -92,9 +92,10 @@ class Bottleneck(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        out = norm_act(self.bn1, self.relu, self.conv1(x))
-        out = self.conv3(norm_act(self.bn2, self.relu, self.conv2(out)))
-        return norm_act(self.bn3, self.relu, out, x if self.downsample is None else self.downsample(x))
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
 class ResNet(nn.Module):
@@ -162,7 +163,7 @@ class ResNet(nn.Module):
         return nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(norm_act(self.bn1, self.relu, self.conv1(x)))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -88,17 +88,12 @@ class _NormBase(Module):
 class _BatchNorm(_NormBase):
     """Normalise each channel by the batch's statistics in training, by running ones otherwise."""
 
-    def forward(self, input: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-        """The normalised input, with `residual` added and a ReLU applied in the same pass where wanted."""
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised input. A residual that is added next, and a ReLU, become part of the same pass."""
         self._check_input_dim(input)
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            with no_grad():
-                self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1.0 / max(self.num_batches_tracked.item(), 1)  # a dry run counts none
         tracked = not self.training or self.track_running_stats
         by_batch = self.training or (self.running_mean is None and self.running_var is None)
+        counted = self.training and self.track_running_stats
         return F.batch_norm(
             input,
             self.running_mean if tracked else None,
@@ -106,10 +101,9 @@ class _BatchNorm(_NormBase):
             self.weight,
             self.bias,
             by_batch,
-            momentum,
+            self.momentum,
             self.eps,
-            residual=residual,
-            relu=relu,
+            batches=self.num_batches_tracked if counted else None,
         )
 
 

@@ -13,7 +13,7 @@ from tritongrad.ops.reduce import sum
 from tritongrad.ops.views import reshape
 from tritongrad.precision import lowered
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import convolution as kernel
+from tritongrad_kernels import fusion as kernel
 from tritongrad_kernels.windows import Pair, output_sizes
 
 Sizes = tuple[int, ...]
@@ -178,7 +178,7 @@ def _convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Tensor:
     x_shape, w_shape = x.array.shape, weight.array.shape
-    y = kernel.convolution(
+    y = kernel.convolved(
         x.array, weight.array, bias.array if bias is not None else None, stride, padding, dilation, groups
     )
     return record(

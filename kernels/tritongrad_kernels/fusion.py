@@ -1,0 +1,396 @@
+"""Operations that wait for those which follow them, and what they then do together: the works of `pending.py`.
+
+Forward, a batch norm waits for a residual, itself a batch norm perhaps, and a ReLU. Backward, the gradient of that ReLU
+waits for the batch norm, whose kernels apply it as they read; the gradient of a convolution's input waits for another
+gradient that it meets, and adds it as it writes; sums of slabs wait for each other, and are one launch.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tritongrad_kernels import activations, convolution, elementwise, formulas, memory, norm, norm_grad, pending
+from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides, empty
+from tritongrad_kernels.dtypes import dtype, uint8
+from tritongrad_kernels.epilogue import Through
+from tritongrad_kernels.memory import Memory
+from tritongrad_kernels.pending import Work, await_, claim_on, fill, give, promise, reading
+from tritongrad_kernels.slabs import Job, sum_slabs
+
+# ---------------------------------------------------------------------------------------------------------- batch norm
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A batch norm of rows [M, C]: what it normalises, with what statistics (`of_batch`: its own, not running ones),
+    and its weight and bias [C] or None."""
+
+    rows: Array
+    statistics: norm.Statistics
+    weight: Array | None
+    bias: Array | None
+    of_batch: bool
+
+    @property
+    def inputs(self) -> list[Array]:
+        s = self.statistics
+        known = (s.mean, s.rstd) if s.folded else (s.moments, s.running_mean, s.running_var, s.batches)
+        return [a for a in (self.rows, self.weight, self.bias, *known) if a is not None]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the running statistics have still to be moved."""
+        return not self.statistics.folded
+
+    def settle(self) -> None:
+        """Move them, without normalising anything."""
+        with reading(self.inputs):
+            self.statistics.settle()
+
+
+class Normalized(Work):
+    """`site`, plus `residual` or another site, through a ReLU where wanted. `bits` say afterwards what the ReLU let
+    pass, where there was something added."""
+
+    __slots__ = ("bits", "is_sum", "other", "relu", "residual", "site")
+
+    def __init__(
+        self, site: Site, residual: Array | None = None, other: Site | None = None, relu: bool = False
+    ) -> None:
+        self.site, self.residual, self.other, self.relu = site, residual, other, relu
+        self.is_sum = residual is not None or other is not None
+        self.bits: Array | None = None
+
+    @property
+    def inputs(self) -> list[Array]:
+        found = self.site.inputs
+        if self.residual is not None:
+            found.append(self.residual)
+        return found + (self.other.inputs if self.other is not None else [])
+
+    def run(self) -> Array:
+        site, other = self.site, self.other
+        residual = None if self.residual is None else rows(self.residual)
+        beside = None if other is None else (other.rows, other.statistics, other.weight, other.bias)
+        wanted = self.relu and self.is_sum
+        y, self.bits = norm.apply(
+            site.rows, site.statistics, site.weight, site.bias,
+            residual=residual, other=beside, relu=self.relu, bits=wanted,
+        )  # fmt: skip
+        self.residual = None  # nobody asks for its values again
+        return y.view(*self.layout[1:])
+
+    def absorb(
+        self, formula: Any, operands: Sequence[Any], position: int, kind: dtype | None, out: Array | None
+    ) -> Array | None:
+        a = operands[position]
+        if not self.gives(a) or kind not in (None, a.dtype):
+            return None
+        if formula is activations._where_positive:
+            dy = operands[0]
+            joins = position == 1 and self.relu and out is None and type(dy) is Array and alike(dy, a)
+            return promise(Passed(dy, a, self), *self.layout) if joins else None
+        if not a.memory.waiting or self.relu or (out is not None and not _may_become(out, a)):
+            return None
+        if formula is activations._relu:
+            return self._followed(Normalized(self.site, self.residual, self.other, True), out)
+        if formula is formulas._add and not self.is_sum:
+            b = operands[1 - position]
+            if type(b) is Array and b.memory is not a.memory and alike(a, b):
+                return self._followed(Normalized(self.site, *_addend(b)), out)
+        return None
+
+    def _followed(self, work: Normalized, out: Array | None) -> Array:
+        if out is None:
+            return promise(work, *self.layout)
+        await_(out, work)
+        return out
+
+
+def _addend(b: Array) -> tuple[Array | None, Site | None]:
+    """What is added to a batch norm: an array, or another batch norm that still waits and is nothing more than that."""
+    work = b.memory.origin
+    plain = isinstance(work, Normalized) and b.memory.waiting and not work.relu and not work.is_sum
+    return (None, work.site) if plain and work.gives(b) else (b, None)
+
+
+def _may_become(out: Array, a: Array) -> bool:
+    """Whether an operation in place on `a` may change what its memory waits for: nobody is to read it before."""
+    same = out.memory is a.memory and out.dtype is a.dtype and out.shape == a.shape and out.strides == a.strides
+    return same and not out.memory.pending.claimed
+
+
+def alike(a: Array, b: Array) -> bool:
+    """Whether elements of one shape and dtype lie in the same places of dense memory on one device."""
+    return (
+        a.dtype is b.dtype
+        and a.shape == b.shape
+        and a.device == b.device
+        and a.has_strides(b.strides)
+        and a.dense_order() is not None
+    )
+
+
+def rows(image: Array) -> Array:
+    """[N, C] or an image stored channels-last as the matrix [M, C] that it is in memory."""
+    channels = image.shape[1]
+    shape = (image.size // channels if channels else 0, channels)
+    return image.view(shape, contiguous_strides(shape))
+
+
+def normalized(site: Site, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """`site` in the shape and strides of what it normalises, waiting for what follows."""
+    s = site.statistics
+    moved = [a for a in (s.running_mean, s.running_var, s.batches) if a is not None] if site.of_batch else []
+    for a in moved:
+        a.memory.settle()
+    if not pending.enabled or any([a.memory.exposed or a.memory.lent for a in moved]):
+        site.settle()
+    elif moved:
+        claim_on(moved, lambda: site)
+        memory.waiting.update([a.memory for a in moved])  # which nobody may ever ask for
+    return promise(Normalized(site), site.rows.dtype, shape, strides, site.rows.device)
+
+
+# ------------------------------------------------------------------------------------------- its gradient, and a ReLU's
+
+Relu = Literal["recompute"] | Array | None
+"""How to tell what a ReLU let pass: from the batch norm's input again, by bits [M, C / 8] or the output [M, C]; None
+where there is no ReLU."""
+
+
+class Passed(Work):
+    """dy where the ReLU behind `source`, whose output is y, let a value pass, else 0."""
+
+    __slots__ = ("dy", "source", "y")
+
+    def __init__(self, dy: Array, y: Array, source: Normalized) -> None:
+        self.dy, self.y, self.source = dy, y, source
+
+    @property
+    def inputs(self) -> list[Array]:
+        return [self.dy, self.y]
+
+    def run(self) -> Array:
+        kind, shape, strides = self.layout
+        out = empty(shape, kind, self.dy.device, strides)
+        return elementwise.map(activations._where_positive, self.dy, self.y, out=out)
+
+    def by(self) -> Relu:
+        """What tells what passed."""
+        if not self.source.is_sum:
+            return "recompute"
+        if self.source.bits is None:
+            return rows(self.y)
+        return self.source.bits
+
+
+def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Array | None, Array | None]:
+    """The gradients of the rows of a batch norm, and [runs, 2, C] partial sums of those of bias and weight, if wanted.
+
+    dy is the gradient of the output, in its shape and channels-last.
+    """
+    summing = parameters or (inputs and site.of_batch)
+    dy, relu, sums = _arriving(dy, site, summing)
+    dx = None
+    with reading([a for a in (dy, relu, *site.inputs) if isinstance(a, Array)]):
+        site.statistics.settle()
+        given = (dy, site.rows, site.statistics, site.weight, site.bias)
+        if sums is None and summing:
+            sums = norm_grad.grad_sums(*given, relu=relu)
+        if inputs:
+            dx, _ = norm_grad.input_grad(*given, sums if site.of_batch else None, relu=relu)
+    return dx, sums if parameters else None
+
+
+def _arriving(dy: Array, site: Site, summing: bool) -> tuple[Array, Relu, Array | None]:
+    """The rows of the gradient of a batch norm's output, the ReLU that it has yet to go through, and the sums over it,
+    if whoever computes it takes them."""
+    passed = dy.memory.origin
+    if not (isinstance(passed, Passed) and dy.memory.waiting and passed.gives(dy)):
+        return rows(dy), None, None
+    source, work = passed.source, passed.dy.memory.origin
+    if site is not source.site and site is not source.other:
+        return rows(dy), None, None
+    if source.is_sum and passed.y.memory.waiting:
+        fill(passed.y.memory, source)
+    relu = passed.by()
+    last = isinstance(work, InputGrad) and passed.dy.memory.waiting and work.gives(passed.dy)
+    if not (last and summing) or (isinstance(relu, Array) and relu.dtype is not uint8):
+        return rows(passed.dy), relu, None
+    with reading([*work.inputs, *site.inputs]):
+        site.statistics.settle()
+        g, sums = work.through(site, relu)
+    give(dy.memory, g)
+    return rows(dy), None, sums
+
+
+# --------------------------------------------------------------------------------------- the gradient of a convolution
+
+
+class Convolved(Work):
+    """Not awaited: a convolution's output, of whose channels it took the moments [runs, 3, C] as it wrote them."""
+
+    __slots__ = ("moments",)
+
+    def __init__(self, y: Array, moments: Array) -> None:
+        self.moments, self.layout, self.version = moments, (y.dtype, y.shape, y.strides), y.memory.version
+
+
+def convolved(x: Array, weight: Array, bias: Array | None, *geometry: Any) -> Array:
+    """A convolution that leaves the moments of its output with it, for a batch norm that may come next."""
+    y, moments = convolution.with_moments(x, weight, bias, *geometry)
+    if moments is not None:
+        y.memory.origin = Convolved(y, moments)
+    return y
+
+
+def moments(image: Array) -> Array:
+    """The moments [runs, 3, C] of the channels of an image stored channels-last, taken now if nobody has."""
+    work = image.memory.origin
+    if isinstance(work, Convolved) and work.gives(image):
+        return work.moments
+    with reading([image]):
+        return norm.moments(rows(image))
+
+
+class InputGrad(Work):
+    """The gradient of a convolution's input, plus `addend`, of which `bits` say what counts unless they are None."""
+
+    __slots__ = ("addend", "bits", "dy", "geometry", "weight", "x_shape")
+
+    def __init__(
+        self,
+        dy: Array,
+        weight: Array,
+        x_shape: Sequence[int],
+        geometry: tuple[Any, ...],
+        addend: Array | None = None,
+        bits: Array | None = None,
+    ) -> None:
+        self.dy, self.weight, self.x_shape, self.geometry = dy, weight, x_shape, geometry
+        self.addend, self.bits = addend, bits
+
+    @property
+    def inputs(self) -> list[Array]:
+        return [a for a in (self.dy, self.weight, self.addend, self.bits) if a is not None]
+
+    def run(self) -> Array:
+        return convolution.input_grad(
+            self.dy, self.weight, self.x_shape, *self.geometry, addend=self.addend, addend_bits=self.bits
+        )
+
+    def through(self, site: Site, relu: Any) -> tuple[Array, Array]:
+        """The result through a ReLU, in the place of the result itself, and its sums for the batch norm before that."""
+        s = site.statistics
+        assert s.mean is not None and s.rstd is not None
+        return convolution.input_grad_through(
+            self.dy, self.weight, self.x_shape, *self.geometry, addend=self.addend, addend_bits=self.bits,
+            through=Through(site.rows, s.mean, s.rstd, site.weight, site.bias, relu),
+        )  # fmt: skip
+
+    def absorb(
+        self, formula: Any, operands: Sequence[Any], position: int, kind: dtype | None, out: Array | None
+    ) -> Array | None:
+        a, b = operands[position], operands[1 - position] if len(operands) == 2 else None
+        joins = formula is formulas._add and self.addend is None and out is None and a.memory.waiting
+        if not (joins and type(b) is Array and self.gives(a) and alike(a, b)) or b.memory is a.memory:
+            return None
+        if kind not in (None, a.dtype):
+            return None
+        bits = None
+        if isinstance(b.memory.origin, Passed) and b.memory.waiting and b.memory.origin.source.bits is not None:
+            passed = b.memory.origin
+            if passed.gives(b):
+                b, bits = passed.dy, passed.source.bits
+        return promise(InputGrad(self.dy, self.weight, self.x_shape, self.geometry, b, bits), *self.layout)
+
+
+def input_grad(
+    dy: Array,
+    weight: Array,
+    x_shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Array:
+    """The gradient of a convolution's input, channels innermost, which waits for another gradient to add."""
+    work = InputGrad(dy, weight, tuple(x_shape), (stride, padding, dilation, groups))
+    return promise(work, dy.dtype, x_shape, channels_last_strides(x_shape))
+
+
+def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any) -> Array:
+    """The gradient of a convolution's weight, channels innermost, whose slabs wait to be summed with others."""
+    with reading([dy, x]):
+        found = convolution.weight_slabs(dy, x, weight_shape, *geometry)
+    if found.ndim == len(weight_shape):
+        return found
+    return summed(found, weight_shape, x.dtype, channels_last_strides(weight_shape))
+
+
+# ---------------------------------------------------------------------------------------------------------------- sums
+
+_sums: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+class Sum(Work):
+    """slabs[0] + slabs[1] + ..., with the digits of `rounded`, computed with all others that wait on the device."""
+
+    __slots__ = ("rounded", "slabs")
+
+    def __init__(self, slabs: Array, rounded: dtype) -> None:
+        self.slabs, self.rounded = slabs, rounded
+
+    @property
+    def inputs(self) -> list[Array]:
+        return [self.slabs]
+
+    def run(self) -> Array:
+        first = self._job()
+        jobs, others = [first], []
+        for block in list(_sums):
+            if block.waiting and type(block) is type(self.slabs.memory) and block.device == first.out.device:
+                jobs.append(block.origin._job())
+                others.append(block)
+        with reading([job.slabs for job in jobs]):
+            sum_slabs(jobs)
+            for block, job in zip(others, jobs[1:], strict=True):
+                give(block, job.out)
+        _sums.clear()
+        return first.out
+
+    def _job(self) -> Job:
+        kind, shape, strides = self.layout
+        return Job(self.slabs, empty(shape, kind, self.slabs.device, strides), self.rounded)
+
+    def absorb(
+        self, formula: Any, operands: Sequence[Any], position: int, kind: dtype | None, out: Array | None
+    ) -> Array | None:
+        """A cast: the sum is stored in another dtype, with the digits it has."""
+        a = operands[position]
+        if formula is not elementwise._identity or out is not None or kind is None or not a.memory.waiting:
+            return None
+        now, shape, strides = self.layout
+        if not kind.is_floating_point or not self.gives(a):
+            return None
+        if now is self.slabs.dtype and self.rounded is now:
+            return summed(self.slabs, shape, kind, strides)
+        return summed(self.slabs, shape, kind, strides, now) if kind.itemsize > now.itemsize else None
+
+
+def summed(
+    slabs: Array,
+    shape: Sequence[int],
+    kind: dtype,
+    strides: Sequence[int] | None = None,
+    rounded: dtype | None = None,
+) -> Array:
+    """The sum over the first axis of `slabs`, in C order or at `strides`: as each of the slabs lies in memory."""
+    work = Sum(slabs, rounded or kind)
+    out = promise(work, kind, shape, contiguous_strides(shape) if strides is None else strides)
+    _sums.add(out.memory)
+    return out

@@ -1,0 +1,245 @@
+"""Joined operations give the bits of separate ones, in fewer launches; whatever happens between them."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tritongrad as tg
+from tests.check import randn
+from tritongrad import nn
+from tritongrad.models.resnet import BasicBlock, Bottleneck
+from tritongrad.nn import functional as F
+from tritongrad_kernels import launch, memory
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    memory.settle()
+
+
+def block(kind: str) -> nn.Module:
+    tg.manual_seed(0)
+    half, whole = nn.BatchNorm2d(16), nn.BatchNorm2d(32)
+    down = nn.Sequential(nn.Conv2d(16, 32, 1, 2, bias=False), whole)
+    made = {
+        "basic": lambda: BasicBlock(16, 16),
+        "bottleneck": lambda: Bottleneck(16, 4),
+        "basic, down": lambda: BasicBlock(16, 32, 2, down),
+        "bottleneck, down": lambda: Bottleneck(16, 8, 2, down),
+        "odd channels": lambda: nn.Sequential(
+            nn.Conv2d(16, 13, 3, padding=1), nn.BatchNorm2d(13), nn.ReLU(), Shortcut()
+        ),
+        "pre-activation": lambda: nn.Sequential(half, nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, bias=False)),
+    }
+    return made[kind]()
+
+
+class Shortcut(nn.Module):
+    """relu(bn(conv(x)) + x), with everything in place that can be, as published networks write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(13, 13, 1), nn.BatchNorm2d(13)
+
+    def forward(self, x: Any) -> Any:
+        out = self.bn(self.conv(x))
+        out += x
+        return F.relu(out, inplace=True)
+
+
+BLOCKS = ["basic", "bottleneck", "basic, down", "bottleneck, down", "odd channels", "pre-activation"]
+
+
+def run(net: nn.Module, x: np.ndarray, dtype: Any, backward: bool = True) -> dict[str, np.ndarray]:
+    """Output, gradients and state of one step."""
+    net = net.to(dtype)
+    data = tg.tensor(x).to(dtype).requires_grad_()
+    y = net(data * 1)  # as the output of another layer
+    found = {}
+    if backward:
+        (y * tg.tensor(randn(*y.shape, seed=9)).to(dtype)).sum().backward()
+        found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None} | {"x": data.grad}
+    return {k: t.detach().float().numpy() for k, t in {"y": y, **found, **dict(net.named_buffers())}.items()}
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray], eps: float = 2.0**-20) -> None:
+    """The same results and state to the bit; gradients but for the order in which a norm's sums are taken."""
+    assert one.keys() == other.keys()
+    differ = {k: float(np.abs(one[k] - other[k]).max() / (np.abs(other[k]).max() or 1)) for k in one}
+    exact = {k: d for k, d in differ.items() if d and (k == "y" or "running" in k or "tracked" in k)}
+    assert not exact, exact
+    far = {k: d for k, d in differ.items() if not d < 8 * eps}
+    assert not far, far
+
+
+def both(act: Callable[[], Any]) -> tuple[Any, Any, collections.Counter, int]:
+    """What `act` gives joined and apart, the launches of the first, and how many the second took."""
+    with launch.recording() as log:
+        joined = act()
+    with tg.backends.fusion.flags(enabled=False), launch.recording() as apart_log:
+        assert not tg.backends.fusion.enabled
+        apart = act()
+    assert tg.backends.fusion.enabled
+    return joined, apart, collections.Counter(one.kernel for one in log), len(apart_log)
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_blocks_agree_joined_and_apart(kind: str, dtype: str) -> None:
+    x = randn(3, 16, 6, 6, seed=1)
+    joined, apart, kernels, launches = both(lambda: run(block(kind), x, getattr(tg, dtype)))
+    same(joined, apart, 2.0**-20 if dtype == "float32" else 2.0**-8)
+    assert kernels.total() < launches and kernels["_normalize"] + 0 <= 4
+    assert kernels["_moments"] == (kind == "pre-activation"), "a convolution takes the statistics of its output"
+
+
+def test_one_pass_for_a_block() -> None:
+    net = block("bottleneck, down")
+    data = tg.tensor(randn(2, 16, 6, 6)).float().requires_grad_()
+    with launch.recording() as log:
+        y = net(data * 1)
+        y.backward(tg.ones_like(y))
+    kernels = collections.Counter(one.kernel for one in log)
+    assert kernels["_normalize"] == 3, "four norms, of which two are added"
+    assert kernels["_input_grad"] == 4 and kernels["_conv2d_input_grad"] == 4
+    assert kernels["_grad_sums"] == 2, "of the last norms; a convolution's gradient takes the sums of those before it"
+    assert kernels["_sum_slabs"] == 1, "all sums of slabs and of norms"
+    assert kernels["_map2"] == 2, "data * 1 and its gradient: none is added or masked on its own"
+
+
+@pytest.mark.parametrize("mode", ["eval", "frozen norm", "frozen convolution", "frozen scale", "no_grad"])
+def test_modes(mode: str) -> None:
+    def act() -> dict[str, np.ndarray]:
+        net = block("bottleneck, down")
+        net.bn1.running_mean.fill_(0.3)
+        net.train(mode != "eval")
+        if mode == "frozen norm":
+            net.bn2.eval()
+        frozen = {"frozen convolution": [net.conv2], "frozen scale": [net.bn1, net.bn3]}.get(mode, [])
+        for module in frozen:
+            module.requires_grad_(False)
+        with tg.set_grad_enabled(mode != "no_grad"):
+            return run(net, randn(3, 16, 6, 6, seed=1), tg.float32, backward=mode != "no_grad")
+
+    joined, apart, *_ = both(act)
+    same(joined, apart)
+
+
+def chain(between: Callable[[Any, Any, Any], Any]) -> Callable[[], list[np.ndarray]]:
+    """bn, `+ residual`, relu of one tensor, with `between` given the three stages and the source; what it returns and
+    the gradients."""
+
+    def act() -> list[np.ndarray]:
+        tg.manual_seed(0)
+        leaves = [
+            tg.tensor(a).float().requires_grad_() for a in (randn(4, 8, 3, 3), randn(8), randn(8), randn(4, 8, 3, 3))
+        ]
+        x, w, b, r = (t * 1 for t in leaves)
+        t = F.batch_norm(x, None, None, w, b, True)
+        out = between(t, r, x)
+        (out * out).sum().backward()
+        return [out.detach().numpy(), *(t.grad.numpy() for t in leaves if t.grad is not None)]
+
+    return act
+
+
+BETWEEN = {
+    "the norm read twice": lambda t, r, x: F.relu(t + r) + t,
+    "the sum read twice": lambda t, r, x: (lambda s: F.relu(s) * s)(t + r),
+    "two ReLUs of one norm": lambda t, r, x: F.relu(t) + F.relu(t + r),
+    "a ReLU in place": lambda t, r, x: F.relu_(t.add_(r)),
+    "a residual written to": lambda t, r, x: (lambda s: s + r.mul_(2).detach())(F.relu(t + r)),
+    "the norm printed": lambda t, r, x: [repr(t), F.relu(t + r)][1],
+    "the norm's half in place": lambda t, r, x: (t[:2].mul_(3), F.relu(t + r))[1],
+    "a sum with itself": lambda t, r, x: F.relu(t + t),
+    "a broadcast residual": lambda t, r, x: F.relu(t + r[:1]),
+    "another memory order": lambda t, r, x: F.relu(t + r.contiguous()),
+    "a view of it": lambda t, r, x: F.relu(t.reshape(-1)),
+    "r += norm": lambda t, r, x: F.relu(r.add_(t)),
+    "alpha": lambda t, r, x: F.relu(t.add(r, alpha=2)),
+    "clamped": lambda t, r, x: t.clamp(min=0) + r,
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_whatever_happens_between(name: str) -> None:
+    joined, apart, *_ = both(chain(BETWEEN[name]))
+    assert len(joined) == len(apart)
+    for k, (one, other) in enumerate(zip(joined, apart, strict=True)):
+        assert np.array_equal(one, other), f"result {k} off by {np.abs(one - other).max()}"
+
+
+def test_hooks_and_retained_gradients_see_every_stage() -> None:
+    def act() -> list[np.ndarray]:
+        net, seen = block("basic"), []
+        net.bn1.register_forward_hook(lambda m, i, o: seen.append(o.detach().numpy().copy()))
+        net.bn2.register_full_backward_hook(lambda m, gi, go: seen.extend(g.numpy().copy() for g in (*gi, *go)))
+        data = tg.tensor(randn(2, 16, 4, 4)).float().requires_grad_()
+        middle = data * 1
+        middle.retain_grad()
+        out = net(middle)
+        out.register_hook(lambda g: seen.append(g.numpy().copy()))
+        (out * out).sum().backward()
+        return [*seen, middle.grad.numpy(), data.grad.numpy()]
+
+    joined, apart, *_ = both(act)
+    assert len(joined) == len(apart) == 6
+    assert all(np.allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()) for a, b in zip(joined, apart, strict=True))
+
+
+def test_second_derivatives_are_those_of_separate_operations() -> None:
+    def act() -> np.ndarray:
+        net = block("bottleneck, down").double()
+        data = tg.tensor(randn(2, 16, 4, 4)).double().requires_grad_()
+        (first,) = tg.autograd.grad(net(data).square().sum(), data, create_graph=True)
+        (second,) = tg.autograd.grad(first.square().sum(), data)
+        return second.numpy()
+
+    joined, apart, *_ = both(act)
+    assert np.allclose(joined, apart, rtol=1e-10, atol=1e-12)
+
+
+def test_running_statistics_move_although_nobody_reads_the_result() -> None:
+    bn = nn.BatchNorm2d(3, momentum=None)
+    x = tg.tensor(randn(4, 3, 2, 2, mean=5)).float()
+    for step in range(1, 4):
+        bn(x)
+        assert bn.num_batches_tracked.item() == step
+    assert np.allclose(bn.running_mean.numpy(), x.numpy().mean((0, 2, 3)), rtol=1e-5)
+    view, version = bn.running_var.numpy(), bn.running_var._version
+    before = view.copy()
+    bn.momentum = 0.5
+    bn(x * 3)
+    assert bn.running_var._version == version + 1
+    assert not np.allclose(view, before), "a view that was given out sees it at once"
+
+
+def test_an_input_may_be_written_to_before_the_result_is_read() -> None:
+    x = tg.tensor(randn(5, 4)).float()
+    want = F.batch_norm(x, None, None, training=True).tolist()
+    y = F.batch_norm(x, None, None, training=True)
+    x.zero_()
+    assert y.tolist() == want and x.tolist() == [[0.0] * 4] * 5
+
+
+def test_an_optimizer_step_does_not_reach_what_was_computed_before() -> None:
+    bn = nn.BatchNorm1d(4)
+    y = bn(tg.tensor(randn(5, 4)).float())
+    with tg.no_grad():
+        bn.weight.fill_(100)
+    assert np.abs(y.detach().numpy()).max() < 10
+
+
+def test_gradients_are_freed_as_backward_goes_on() -> None:
+    """Sixteen layers hold two images each; backward needs a few more at a time, not one for every layer."""
+    net = nn.Sequential(*[nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()) for _ in range(16)])
+    x = tg.empty(4, 8, 32, 32)
+    planned = tg.plan(lambda: net(x).sum().backward())
+    image = 4 * 4 * 8 * 32 * 32
+    assert planned.peak_memory < (2 * 16 + 6) * image
