@@ -77,7 +77,7 @@ TINY = {
     "depthwise": {"BP": 16, "BC": 4},
     "depthwise_weight_grad": {"BK": 8, "BP": 16, "BO": 4, "SPLIT": 48},
     "norm": {"BM": 8, "BC": 4, "NARROW": 2, "FOLD": 8, "PROGRAMS": 6, "LEAST": 1},
-    "columns": {"BM": 8, "BC": 4, "CHUNK": 16},
+    "columns": {"BM": 8, "BC": 4},
     "norm_sums": {"BM": 8, "BC": 4, "PROGRAMS": 6, "LEAST": 1},
     "layernorm": {"BM": 2, "BN": 4, "LEAST": 1},
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},

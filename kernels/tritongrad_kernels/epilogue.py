@@ -196,7 +196,6 @@ def finish(grad: Array, after: Epilogue) -> tuple[Array, Array | None]:
     dx, c = empty_like(grad), grad.shape[1]
     m = grad.size // c if c else 0
     config = tile("columns", least=8, BM=m, BC=c)
-    del config["CHUNK"]
     blocks = cdiv(c, config["BC"])
     runs, sums = after.runs_and_sums(cdiv(m, config["BM"]), blocks, grad)
     arrays = (grad, *after.arrays, dx, sums)

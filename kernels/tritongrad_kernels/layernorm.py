@@ -19,6 +19,7 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes, reduce
 from tritongrad_kernels.array import Array, empty, empty_like, footprint
+from tritongrad_kernels.channels import _stride, _tile, walk
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
 
@@ -172,26 +173,23 @@ def _row_grad(
 
 @triton.jit
 def _column_sums(
-    DY, X, MEAN, RSTD, SUMS, R: tl.int64, C: tl.int64, G: tl.int64, S: tl.int64, chunk,
-    LAYOUT: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+    DY, X, MEAN, RSTD, SUMS, R: tl.int64, C: tl.int64, G: tl.int64, S: tl.int64,
+    LAYOUT: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """sums[z, 0, c] = sum over chunk z of the rows of dy, sums[z, 1, c] = sum of dy (x - mean) rstd.
+    """sums[z, 0, c] = sum over run z of the rows of dy, sums[z, 1, c] = sum of dy (x - mean) rstd.
 
-    Over all chunks these are the gradients of bias and weight, for the layouts "rows" and "last".
-    Shapes  dy, x [R, C]; mean and rstd [R] for "rows", [R / S, G] for "last" (None: mean 0); sums [chunks, 2, C].
-    Grid    one program per chunk and BC columns. Bytes: read dy and x once, mean and rstd, write sums.
+    Over all runs these are the gradients of bias and weight, for the layouts "rows" and "last".
+    Shapes  dy, x [R, C]; mean and rstd [R] for "rows", [R / S, G] for "last" (None: mean 0); sums [runs, 2, C].
+    Grid    one program per run and BC columns. Bytes: read dy and x once, mean and rstd, write sums.
     """
-    blocks = tl.cdiv(C, BC)
-    pid = tl.program_id(0).to(tl.int64)
-    z, c = pid // blocks, (pid % blocks) * BC + tl.arange(0, BC)
-    start, end = z * chunk, tl.minimum(z * chunk + chunk, R)
+    z, c, c_in = _tile(R, C, BM, BC)
     plain = tl.zeros((BM, BC), ACC)
     product = tl.zeros((BM, BC), ACC)
-    for first in range(start, end, BM):
+    for first in tl.range(z * BM, R, _stride(C, BM, BC), num_stages=STAGES):
         m = first + tl.arange(0, BM)
-        mask = (m < end)[:, None] & (c < C)[None, :]
+        mask = (m < R)[:, None] & c_in[None, :]
         if LAYOUT == "rows":
-            group, known = m[:, None], (m < end)[:, None]
+            group, known = m[:, None], (m < R)[:, None]
         else:
             group, known = (m // S)[:, None] * G + (c // (C // G))[None, :], mask
         dy = tl.load(DY + m[:, None] * C + c[None, :], mask=mask, other=0.0).to(ACC)
@@ -200,8 +198,8 @@ def _column_sums(
             d -= tl.load(MEAN + group, mask=known, other=0.0)
         plain += dy
         product += dy * (d * tl.load(RSTD + group, mask=known, other=0.0))
-    tl.store(SUMS + z * 2 * C + c, tl.sum(plain, 0), mask=c < C)
-    tl.store(SUMS + (z * 2 + 1) * C + c, tl.sum(product, 0), mask=c < C)
+    tl.store(SUMS + z * 2 * C + c, tl.sum(plain, 0), mask=c_in)
+    tl.store(SUMS + (z * 2 + 1) * C + c, tl.sum(product, 0), mask=c_in)
 
 
 @triton.jit
@@ -314,11 +312,12 @@ def grad_sums(
         split = sums.view((2, images, rows // images), (rows, rows // images, 1))
         return reduce.sum(split, (1,)) if images > 1 else split.squeeze(1)
     rows, columns = (m, n) if layout == "rows" else (m // groups * pixels, n // pixels * groups)
-    config = tile("columns", itemsize=x.dtype.itemsize, BM=rows, BC=columns)
-    chunk = config.pop("CHUNK")
-    sums = empty((cdiv(rows, chunk), 2, columns), acc, x.device)
+    config, runs, grid = walk(x.view((rows, columns), (columns, 1)), "norm_sums")
+    if layout == "last":  # means differ from element to element: copies ahead of them would fill shared memory
+        config["STAGES"] = 1
+    sums = empty((runs, 2, columns), acc, x.device)
     launch(
-        _column_sums, cdiv(rows, chunk) * cdiv(columns, config["BC"]), dy, x, mean, rstd, sums, rows, columns, groups,
-        pixels, chunk, layout, TRITON_TYPE[acc], bytes=footprint(dy, x, mean, rstd, sums), **config,
+        _column_sums, grid, dy, x, mean, rstd, sums, rows, columns, groups, pixels, layout, TRITON_TYPE[acc],
+        bytes=footprint(dy, x, mean, rstd, sums), **config,
     )  # fmt: skip
     return reduce.sum(sums, (0,)) if sums.shape[0] != 1 else sums.squeeze(0)

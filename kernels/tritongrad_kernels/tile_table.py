@@ -200,10 +200,10 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "sm_80": dict(BM=16, BC=256, NARROW=32, FOLD=2048, PROGRAMS=256, STAGES=4, LEAST=4096, num_warps=8),
         "sm_80 float32": dict(BM=8, BC=256, NARROW=32, FOLD=2048, PROGRAMS=256, STAGES=4, LEAST=2048, num_warps=8),
     },
-    # Rows x channels; CHUNK is the number of rows one program folds.
+    # Rows x channels, a tile a program.
     "columns": {
-        "interpret": dict(BM=1 << 11, BC=1 << 9, CHUNK=1 << 20),
-        "sm_80": dict(BM=32, BC=64, CHUNK=1024, num_warps=4),
+        "interpret": dict(BM=1 << 11, BC=1 << 9),
+        "sm_80": dict(BM=32, BC=64, num_warps=4),
     },
     # As "norm", of which each program leaves sums of its own: so PROGRAMS * BC bounds how many.
     "norm_sums": {
