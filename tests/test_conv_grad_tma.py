@@ -16,6 +16,7 @@ from tests.test_epilogue import bits_of, case, gradients, kernel_geometry, near,
 from tritongrad_kernels import convolution, dtypes, launch, memory
 from tritongrad_kernels.array import empty, from_host
 from tritongrad_kernels.conv_weight_grad import conv2d_weight_slabs
+from tritongrad_kernels.prologue import Prologue
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +162,21 @@ def test_slabs_of_other_kernels() -> None:
     np.testing.assert_array_equal(slabs.numpy().sum(0).transpose(0, 2, 1).astype(NUMPY["bfloat16"]), whole.numpy())
     x, dy = (from_host(randn(*volume, seed=k).astype(np.float32)) for k in (1, 2))
     assert convolution.weight_slabs(dy, x, (2, 2, 1, 1, 1), (1,) * 3, (0,) * 3, (1,) * 3, 1).shape == (2, 2, 1, 1, 1)
+
+
+@pytest.mark.parametrize("column", ["sm_90", "sm_80"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_norm_before_it_is_applied_to_the_bit(column: str, stride: int) -> None:
+    """The weight gradient of a convolution that read a norm's input instead of its output."""
+    x, w, geometry = (2, 32, 5, 6), (24, 32, 1, 1), CASES[1].values[2] | {"stride": stride}
+    dy, _, _ = gradients(x, w, geometry, "bfloat16")
+    image = randn(*x, seed=9).astype(NUMPY["bfloat16"])
+    norm, y, _ = norm_of(image, "bfloat16", True)
+    prologue = Prologue(norm.mean, norm.rstd, norm.weight, norm.bias)
+    rest: Any = w, *kernel_geometry(2, geometry)
+    with launch.column(column), launch.tiles(**{k: row for k, row in TINY.items() if k.startswith("conv2d")}):
+        want = convolution.weight_grad(from_host(dy), from_host(np.maximum(y, 0).astype(y.dtype)), *rest)
+        got = convolution.weight_grad(from_host(dy), from_host(image), *rest, prologue=prologue)
+        slabs = convolution.weight_slabs(from_host(dy), from_host(image), *rest, prologue=prologue)
+    assert np.array_equal(got.numpy(), want.numpy())
+    assert slabs.shape[1:] == (24, 1, 1, 32) or np.array_equal(slabs.numpy(), want.numpy())

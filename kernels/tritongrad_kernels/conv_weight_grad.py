@@ -10,25 +10,27 @@ import triton.language as tl
 
 from tritongrad_kernels import conv_stem, conv_weight_grad_tma, dtypes, reduce
 from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
-from tritongrad_kernels.conv import arithmetic, in_channels_last, parts
+from tritongrad_kernels.conv import arithmetic, in_channels_last, parts, takes_prologue
 from tritongrad_kernels.conv_weight_grad_tma import Work, split
 from tritongrad_kernels.elementwise import cast
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
+from tritongrad_kernels.prologue import NOTHING, Prologue, prepared
 from tritongrad_kernels.windows import Pair, rows_read, touched
 
 
 @triton.jit
 def _conv2d_weight_grad(
-    DY, X, DW_OUT, N, H, WIDTH, C, O, P, Q, split,
+    DY, X, DW_OUT, MEAN, RSTD, SCALE, SHIFT, N, H, WIDTH, C, O, P, Q, split,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, GROUPS: tl.constexpr,
-    EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
+    RELU: tl.constexpr, EVEN_C: tl.constexpr, EVEN_O: tl.constexpr,
     PRECISION: tl.constexpr, ACC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """dw[z,o,r,s,c] = sum over output pixels (n,p,q) in slab z of dy[n,p,q,o] x[n, p SH + r DH - PH, ..., g C + c].
 
-    Shapes  as `_conv2d`; dw [slabs, GROUPS O, R, S, C]; slabs are summed in order by a second launch.
+    Shapes  as `_conv2d`; dw [slabs, GROUPS O, R, S, C]; slabs are summed in order by a second launch. With mean, rstd,
+            scale, shift [C] of a `prologue`, x goes through that norm first.
     Grid    one program per slab of `split` pixels, window position, BO output x BC input channels of one group.
     Bytes   read dy and x, write dw once a slab.
     """
@@ -64,6 +66,8 @@ def _conv2d_weight_grad(
         # Channels past the end repeat channel 0 and are not stored; pixels past the end must count as zero.
         dy = tl.load(dy_place, mask=inside[:, None], other=0.0)
         x = tl.load(X + start[:, None] + c_clamped[None, :], mask=ok[:, None], other=0.0)
+        if MEAN is not None:
+            x = prepared(x, MEAN, RSTD, SCALE, SHIFT, c_clamped, c_in, RELU, ACC, BC)
         acc = tl.dot(dy.T, x, acc, input_precision=PRECISION, out_dtype=ACC)
     row = z * (O * GROUPS) + g * O + o
     place = DW_OUT + ((row * (R * S) + rs) * C)[:, None] + c[None, :]
@@ -79,9 +83,10 @@ def conv2d_weight_grad(
     dilation: Pair,
     groups: int,
     image: Array | None = None,
+    prologue: Prologue | None = None,
 ) -> Array:
     """The gradient of `conv2d` for its weight: dy [N,O,P,Q], x [N,C,H,W] -> channels-last [O,C/groups,R,S]."""
-    slabs = conv2d_weight_slabs(dy, x, weight_shape, stride, padding, dilation, groups, image)
+    slabs = conv2d_weight_slabs(dy, x, weight_shape, stride, padding, dilation, groups, image, prologue)
     return slabs if slabs.ndim == 4 else reduce.sum(slabs, (0,), dtype=dy.dtype).permute((0, 3, 1, 2))
 
 
@@ -94,18 +99,20 @@ def conv2d_weight_slabs(
     dilation: Pair,
     groups: int,
     image: Array | None = None,
+    prologue: Prologue | None = None,
 ) -> Array:
     """What `conv2d_weight_grad` is the sum of: slabs [slabs,O,R,S,C/groups] in the accumulator's dtype.
 
     Where one slab is all there is, the gradient itself, as `conv2d_weight_grad` gives it: 4 axes and not 5.
-    `image` is a `conv_stem.stem_image` of x, where there is one already.
+    `image` is a `conv_stem.stem_image` of x, where there is one already; `prologue` the norm x goes through first.
     """
     dy = in_channels_last(dy)
     o, c, r, s = weight_shape
+    assert prologue is None or takes_prologue(weight_shape, x.dtype, padding, groups)
     stem = None
-    if conv_stem.suits(x, weight_shape, dy.dtype, stride, padding, dilation, groups):
+    if prologue is None and conv_stem.suits(x, weight_shape, dy.dtype, stride, padding, dilation, groups):
         stem = _stem_work(dy, x, weight_shape, stride, padding, dilation, image)
-    works = [stem] if stem else _works(dy, x, (r, s), stride, padding, dilation, groups)
+    works = [stem] if stem else _works(dy, x, (r, s), stride, padding, dilation, groups, prologue)
     total = sum(work.split[1] for work in works)
     if total == 1:
         dw = empty(weight_shape, dy.dtype, dy.device, channels_last_strides(weight_shape))
@@ -126,16 +133,25 @@ def _stem_work(
     image = image or conv_stem.stem_image(x, weight_shape, dy.dtype, stride, padding, dilation)
     seen = conv_stem.stem_view(image, weight_shape, (dy.shape[2], dy.shape[3]), stride, dilation)
     piece = weight_shape[3], image.shape[1], weight_shape[1]
-    return conv_weight_grad_tma.work_as_seen(dy, image, seen, piece, *arithmetic(dy))
+    return conv_weight_grad_tma.work_as_seen(dy, image, seen, piece, None, *arithmetic(dy))
 
 
-def _works(dy: Array, x: Array, window: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> list[Work]:
+def _works(
+    dy: Array,
+    x: Array,
+    window: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    prologue: Prologue | None,
+) -> list[Work]:
     """By one launch or several, each of as many images as it can take."""
     x, works = in_channels_last(cast(x, dy.dtype)), []
     for some in parts("conv2d", x.shape[0], math.prod(x.shape[2:]), math.prod(dy.shape[2:])):
         pair, how = (dy.slice(0, *some), x.slice(0, *some)), arithmetic(x)
-        work = conv_weight_grad_tma.work(*pair, window, stride, padding, dilation, groups, *how)
-        works.append(work or _work(*pair, window, stride, padding, dilation, groups, *how))
+        work = conv_weight_grad_tma.work(*pair, window, stride, padding, dilation, groups, prologue, *how)
+        works.append(work or _work(*pair, window, stride, padding, dilation, groups, prologue, *how))
     return works
 
 
@@ -147,6 +163,7 @@ def _work(
     padding: Pair,
     dilation: Pair,
     groups: int,
+    prologue: Prologue | None,
     precision: str,
     acc: tl.dtype,
 ) -> Work:
@@ -156,6 +173,7 @@ def _work(
     config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=o, BP=n * p * q, BC=c)
     tiles = cdiv(o, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
     shares = split(n * p * q, tiles, config)
+    *norm, relu = prologue or NOTHING
 
     def run(steps: int, slabs: int, out: Array) -> None:
         launch(
@@ -164,13 +182,16 @@ def _work(
             dy,
             x,
             out,
+            *norm,
             n, h, w, c, o, p, q, steps * config["BP"],
             r, s, *stride, *padding, *dilation, groups,
+            relu,
             c % config["BC"] == 0,
             o % config["BO"] == 0,
             precision, acc,
             flops=2 * dy.size * c * r * s,
-            bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) + footprint(dy, out),
+            bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) 
+            + footprint(dy, out, *norm),
             **config,
         )  # fmt: skip
 

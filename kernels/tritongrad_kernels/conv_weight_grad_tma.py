@@ -13,14 +13,16 @@ from tritongrad_kernels.array import Array, footprint
 from tritongrad_kernels.conv_tma import View, _corner, _result, box_sides, view
 from tritongrad_kernels.descriptors import descriptor, fits
 from tritongrad_kernels.launch import cdiv, has_tma, launch, tile
+from tritongrad_kernels.prologue import NOTHING, Prologue, prepared
 from tritongrad_kernels.windows import Pair
 
 
 @triton.jit
 def _conv2d_weight_grad_tma(
-    DY, X, DW_OUT, N, P, Q, C, O, split,
+    DY, X, DW_OUT, MEAN, RSTD, SCALE, SHIFT, N, P, Q, C, O, split,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
-    DH: tl.constexpr, DW: tl.constexpr, PIECE: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, PIECE: tl.constexpr, RELU: tl.constexpr,
+    PRECISION: tl.constexpr, ACC: tl.constexpr,
     TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BO: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """dw[z,o,r,s,c] = sum over the output pixels (n,p,q) of slab z of dy[n,p,q,o] x[n, p SH + r DH - PH, ..., c].
@@ -28,7 +30,7 @@ def _conv2d_weight_grad_tma(
     Shapes  dy [N, P, Q, O] by [TN, TH, TW, BO] and x as `_conv2d_tma` has it by [TN, TH, 1, TW, BC], descriptors; BC
             divides C. dw [slabs, O, R, S, C]; slabs are summed in order by another launch. Where PIECE is not None but
             (S', PIXEL, C'), an x of `conv_stem`, C are S' pixels of PIXEL channels and more, of which S' x C' are
-            wanted, and dw is [slabs, O, R, S', C'].
+            wanted, and dw is [slabs, O, R, S', C']. mean, rstd, scale, shift [C] of a `prologue`, or None.
     Grid    one program per slab of `split` boxes, window position, BO output x BC input channels.
     Bytes   read dy and x, write dw once a slab.
     Source  as `_conv2d_tma`.
@@ -52,7 +54,11 @@ def _conv2d_weight_grad_tma(
         n, p, q = _corner(box, P, Q, TN, TH, TW)
         dy = DY.load([n, p, q, o]).reshape(TN * TH * TW, BO)
         x = X.load([n, p + h // SH - LIFT_H, h % SH, q + w // SW - LIFT_W, (w % SW) * C + c])
-        acc = tl.dot(dy.T, x.reshape(TN * TH * TW, BC), acc, input_precision=PRECISION, out_dtype=ACC)
+        x = x.reshape(TN * TH * TW, BC)
+        if MEAN is not None:
+            channel = c + tl.arange(0, BC)
+            x = prepared(x, MEAN, RSTD, SCALE, SHIFT, channel, channel < C, RELU, ACC, BC)
+        acc = tl.dot(dy.T, x, acc, input_precision=PRECISION, out_dtype=ACC)
     o += tl.arange(0, BO)
     c += tl.arange(0, BC)
     row = (z.to(tl.int64) * O + o) * (R * S) + rs
@@ -100,6 +106,7 @@ def work(
     padding: Pair,
     dilation: Pair,
     groups: int,
+    prologue: Prologue | None,
     precision: str,
     acc: tl.dtype,
 ) -> Work | None:
@@ -110,11 +117,17 @@ def work(
     if groups > 1 or x.dtype.itemsize != 2 or x.shape[1] % 16 or not has_tma():
         return None
     seen = view(x, dy, window, stride, padding, dilation)
-    return None if seen is None else work_as_seen(dy, x, seen, None, precision, acc)
+    return None if seen is None else work_as_seen(dy, x, seen, None, prologue, precision, acc)
 
 
 def work_as_seen(
-    dy: Array, x: Array, seen: View, piece: tuple[int, int, int] | None, precision: str, acc: tl.dtype
+    dy: Array,
+    x: Array,
+    seen: View,
+    piece: tuple[int, int, int] | None,
+    prologue: Prologue | None,
+    precision: str,
+    acc: tl.dtype,
 ) -> Work | None:
     """`work` with x as it is `seen`; `piece` is what the kernel calls PIECE.
 
@@ -129,6 +142,7 @@ def work_as_seen(
     nbytes = seen.bytes_read(box, x.dtype.itemsize)
     if nbytes > seen.bytes_read((1, 1, 1), x.dtype.itemsize):
         return None
+    *norm, relu = prologue or NOTHING
     taps = math.prod(seen.window)
     tiles = cdiv(o, config["BO"]) * (seen.channels // config["BC"]) * taps
     shares = split(math.prod(seen.pixels), tiles, config, math.prod(map(cdiv, seen.pixels, box)))
@@ -141,11 +155,12 @@ def work_as_seen(
             descriptor(dy, (*box, config["BO"]), *_result(seen, o)),
             descriptor(x, (box[0], box[1], 1, box[2], config["BC"]), seen.shape, seen.strides),
             out,
+            *norm,
             *seen.pixels, seen.channels, o, steps,
             *seen.window, *seen.stride, *seen.padding, *seen.dilation,
-            piece, precision, acc, *box,
+            piece, relu, precision, acc, *box,
             flops=2 * dy.size * (seen.channels * taps - seen.zeros),
-            bytes=nbytes + footprint(dy, out),
+            bytes=nbytes + footprint(dy, out, *norm),
             **config,
         )  # fmt: skip
 

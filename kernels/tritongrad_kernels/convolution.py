@@ -164,9 +164,10 @@ def weight_grad(
     groups: int,
     *,
     image: Array | None = None,
+    prologue: Prologue | None = None,
 ) -> Array:
-    """The gradient of `convolution` for its weight. `image` is the `stem_image` of x, where there is one."""
-    plane = functools.partial(conv2d_weight_grad, image=image)
+    """The gradient of `convolution` for its weight; `image` and `prologue` are those of `with_moments`."""
+    plane = functools.partial(conv2d_weight_grad, image=image, prologue=prologue)
     rank, run = _chosen(weight_shape, groups, depthwise.depthwise_weight_grad, plane, conv3d.conv3d_weight_grad)
     lifted = _lifted(dy, rank), _lifted(x, rank), _lifted_shape(weight_shape, rank)
     return _dropped(run(*lifted, *_geometry(rank, stride, padding, dilation), groups), x.ndim)
@@ -182,6 +183,7 @@ def weight_slabs(
     groups: int,
     *,
     image: Array | None = None,
+    prologue: Prologue | None = None,
 ) -> Array:
     """`weight_grad`, or slabs [slabs, O, *window, C/groups] of the accumulator's dtype, in order its sum.
 
@@ -191,7 +193,7 @@ def weight_slabs(
         return weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)
     s, p, d = _geometry(4, stride, padding, dilation)
     lifted = _lifted(dy, 4), _lifted(x, 4), _lifted_shape(weight_shape, 4)
-    found = conv2d_weight_slabs(*lifted, s, p, d, groups, image)
+    found = conv2d_weight_slabs(*lifted, s, p, d, groups, image, prologue)
     return _dropped(found, x.ndim + found.ndim - 4)
 
 
