@@ -80,6 +80,7 @@ TINY = {
     "columns": {"BM": 8, "BC": 4},
     "norm_sums": {"BM": 8, "BC": 4, "PROGRAMS": 6, "LEAST": 1},
     "layernorm": {"BM": 2, "BN": 4, "LEAST": 1},
+    "layernorm_long": {"BM": 1, "BN": 8, "FEW": 3, "SHORT": 8},
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},
     "pool": {"BP": 8, "BC": 4},
     "recurrent": {"BM": 2, "BC": 4},

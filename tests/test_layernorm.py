@@ -11,6 +11,8 @@ import torch
 import tritongrad as tg
 import tritongrad.nn.functional as F
 from tests.check import EPS, check, compare, randn, transposed
+from tritongrad_kernels import dtypes, launch, layernorm as kernel, memory
+from tritongrad_kernels.array import empty
 
 f = torch.nn.functional
 
@@ -207,3 +209,14 @@ def test_errors(k: int) -> None:
         call(F, tg.ones(2, 4, 3))
     with pytest.raises(kind):
         call(f, torch.ones(2, 4, 3))
+
+
+def test_few_long_rows_have_programs_of_many_warps() -> None:
+    """Unless they lie channels-last: what it takes to find their elements leaves no registers for that."""
+    layouts = ("rows", "first", "last")
+    with memory.dry_run(), launch.column("sm_90"), launch.recording() as log:
+        for m, n in ((32, 1 << 16), (1024, 1 << 16), (32, 4096)):
+            for layout in layouts:
+                x, weight = empty((m, n), dtypes.bfloat16), empty((64,), dtypes.float32)
+                kernel.layer_norm(x, weight, weight, 1e-5, m, n, layout=layout, groups=4, pixels=n // 16)
+    assert [one.options["num_warps"] for one in log] == [16, 16, 4] + 6 * [4]

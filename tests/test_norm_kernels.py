@@ -78,7 +78,6 @@ def test_what_folding_leaves(momentum: float | None, settled: bool, tiles: str) 
         statistics = batch(
             array(x, "float64"), momentum=momentum, running_mean=mean, running_var=var, batches=count
         )  # fmt: skip
-        versions = [a.memory.version for a in (mean, var, count)]
         assert not statistics.folded
         if settled:
             statistics.settle()
@@ -86,7 +85,7 @@ def test_what_folding_leaves(momentum: float | None, settled: bool, tiles: str) 
             norm.apply(array(x, "float64"), statistics, None, None)
         with launch.recording() as log:
             statistics.settle()
-        assert statistics.folded and not log and [a.memory.version for a in (mean, var, count)] > versions
+        assert statistics.folded and not log
         np.testing.assert_allclose(values(statistics.mean), x.mean(0), rtol=1e-13, atol=1e-13)
         np.testing.assert_allclose(values(statistics.rstd), 1 / np.sqrt(x.var(0) + 1e-5), rtol=1e-13)
     np.testing.assert_allclose(values(mean), theirs.running_mean.numpy(), rtol=1e-12)

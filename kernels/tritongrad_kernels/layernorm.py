@@ -246,7 +246,7 @@ def layer_norm(
     acc, y = dtypes.accumulator(x.dtype), empty_like(x)
     mean, rstd = empty((m,), acc, x.device), empty((m,), acc, x.device)
     var = empty((m,), acc, x.device) if want_var else None
-    config = tile("layernorm", itemsize=x.dtype.itemsize, BM=m, BN=n)
+    config = _tiles(x, m, n, layout)
     launch(
         _layer_norm, cdiv(m, config["BM"]) if n else 0, x, weight, bias, y, mean, rstd, var, m, n, groups, pixels, eps,
         layout, TRITON_TYPE[acc], bytes=footprint(x, weight, bias, y, mean, rstd, var), **config,
@@ -258,7 +258,7 @@ def rms_norm(x: Array, weight: Array | None, eps: float, m: int, n: int) -> tupl
     """x over the root of its mean square, times weight, and 1/that root of each of the m rows of n."""
     acc, y = dtypes.accumulator(x.dtype), empty_like(x)
     rstd = empty((m,), acc, x.device)
-    config = tile("layernorm", itemsize=x.dtype.itemsize, BM=m, BN=n)
+    config = _tiles(x, m, n)
     grid, nbytes = cdiv(m, config["BM"]) if n else 0, footprint(x, weight, y, rstd)
     launch(_rms_norm, grid, x, weight, y, rstd, m, n, eps, TRITON_TYPE[acc], bytes=nbytes, **config)
     return y, rstd
@@ -278,7 +278,7 @@ def row_grad(
 ) -> Array:
     """The gradient of x, which lies as x and dy do; `mean` is None for RMS norm."""
     m, dx = rstd.size, empty_like(x)
-    config = tile("layernorm", itemsize=x.dtype.itemsize, BM=m, BN=n)
+    config = _tiles(x, m, n, layout)
     launch(
         _row_grad, cdiv(m, config["BM"]) if n else 0, dy, x, weight, mean, rstd, dx, m, n, groups, pixels, layout,
         TRITON_TYPE[rstd.dtype], bytes=footprint(dy, x, weight, mean, rstd, dx), **config,
@@ -303,7 +303,7 @@ def grad_sums(
         assert mean is not None
         rows = m * n // pixels
         sums = empty((2, rows), acc, x.device)
-        config = tile("layernorm", itemsize=x.dtype.itemsize, BM=rows, BN=pixels)
+        config = _tiles(x, rows, pixels)
         launch(
             _channel_sums, cdiv(rows, config["BM"]), dy, x, mean, rstd, sums, rows, pixels, n // pixels,
             TRITON_TYPE[acc], bytes=footprint(dy, x, mean, rstd, sums), **config,
@@ -321,3 +321,16 @@ def grad_sums(
         bytes=footprint(dy, x, mean, rstd, sums), **config,
     )  # fmt: skip
     return reduce.sum(sums, (0,)) if sums.shape[0] != 1 else sums.squeeze(0)
+
+
+def _tiles(x: Array, m: int, n: int, layout: Layout = "rows") -> dict[str, int]:
+    """Tiles for m rows of n elements of x.
+
+    A row has one program: where rows are few and long, one of many warps and long loads, as there are too few programs
+    to hide how long memory takes. Places in images that lie channels-last take too many registers for that.
+    """
+    long = tile("layernorm_long", itemsize=x.dtype.itemsize, BM=m, BN=n)
+    few, short = long.pop("FEW"), long.pop("SHORT")
+    if m <= few and n > short and layout != "last":
+        return long
+    return tile("layernorm", itemsize=x.dtype.itemsize, BM=m, BN=n)

@@ -218,6 +218,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         # Left alone, ptxas spills a register or two of float64 images to fit one more block.
         "sm_100": dict(BM=1, BN=2048, LEAST=1024, num_warps=4, maxnreg=192),
     },
+    # The same of at most FEW rows, longer than SHORT.
+    "layernorm_long": {
+        "interpret": dict(BM=1 << 9, BN=1 << 11, FEW=1, SHORT=1 << 20),
+        "sm_80": dict(BM=1, BN=8192, FEW=128, SHORT=4096, num_warps=16),
+    },
     # Keys x the elements of a row each names. Left alone, ptxas spills a register or two to fit one more block.
     "rows": {
         "interpret": dict(KEYS=1 << 9, REST=1 << 9, LEAST=1 << 18),
