@@ -70,7 +70,7 @@ def test_an_image_is_prepared_once_whatever_its_order() -> None:
     assert image is not None
     assert image.dtype is w.dtype
     with launch.recording() as log:
-        y, _ = convolution.with_moments(x, w, bias, *geometry, image)
+        y, _ = convolution.with_moments(x, w, bias, *geometry, image=image)
     assert [told.kernel for told in log] == ["_haloed", "_conv2d_tma"]  # of the filters
     assert np.array_equal(y.numpy(), convolution.convolution(x, w, bias, *geometry).numpy())
 

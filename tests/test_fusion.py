@@ -113,6 +113,50 @@ def test_one_pass_for_a_block() -> None:
     assert kernels["_map2"] == 2, "data * 1 and its gradient: none is added or masked on its own"
 
 
+def test_a_stem_whose_norm_is_never_stored() -> None:
+    def act() -> dict[str, np.ndarray]:
+        tg.manual_seed(0)
+        layers = nn.Conv2d(3, 16, 7, 2, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+        return run(nn.Sequential(*layers), randn(2, 3, 18, 20, seed=1), tg.bfloat16)
+
+    for column in ("interpret", "sm_90"):
+        with launch.column(column):
+            joined, apart, kernels, _ = both(act)
+        same(joined, apart, 2.0**-8)
+        assert not kernels["_normalize"] and kernels["_max_pool2d"] == 1
+        assert kernels["_haloed"] == (2 if column == "sm_90" else 0), "the image and the filters, once each"
+
+
+@pytest.mark.parametrize("kind", ["bottleneck", "bottleneck, down"])
+def test_a_1x1_convolution_applies_the_norm_before_it(kind: str) -> None:
+    """With the kernels of sm_90, too: descriptors, and tiles of which these images fill a part."""
+    for column in ("interpret", "sm_90"):
+        with launch.column(column):
+            joined, apart, kernels, _ = both(lambda: run(block(kind), randn(3, 16, 6, 6, seed=1), tg.bfloat16))
+        same(joined, apart, 2.0**-8)
+        assert kernels["_settle"] == 1 and kernels["_normalize"] == 2
+
+
+def test_a_norm_may_be_read_after_a_convolution_applied_it() -> None:
+    def act() -> dict[str, np.ndarray]:
+        tg.manual_seed(0)
+        first, norm, second = nn.Conv2d(16, 16, 1), nn.BatchNorm2d(16), nn.Conv2d(16, 16, 1)
+
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layers = nn.ModuleList([first, norm, second])
+
+            def forward(self, x: Any) -> Any:
+                t = F.relu(norm(first(x)))
+                return second(t) + t
+
+        return run(Net(), randn(2, 16, 4, 4, seed=1), tg.bfloat16)
+
+    joined, apart, *_ = both(act)
+    same(joined, apart, 2.0**-8)
+
+
 @pytest.mark.parametrize("mode", ["eval", "frozen norm", "frozen convolution", "frozen scale", "no_grad"])
 def test_modes(mode: str) -> None:
     def act() -> dict[str, np.ndarray]:

@@ -42,6 +42,7 @@ def with_moments(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
+    *,
     image: Array | None = None,
     prologue: Prologue | None = None,
 ) -> tuple[Array, Array | None]:

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tritongrad_kernels import activations, convolution, elementwise, formulas, memory, norm, norm_grad, pending
+from tritongrad_kernels import activations, convolution, elementwise, formulas, memory, norm, norm_grad, pending, pool
 from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides, empty
 from tritongrad_kernels.dtypes import dtype, uint8
 from tritongrad_kernels.epilogue import Through
 from tritongrad_kernels.memory import Memory
 from tritongrad_kernels.pending import Work, await_, claim_on, fill, give, promise, reading
+from tritongrad_kernels.prologue import Prologue
 from tritongrad_kernels.slabs import Job, sum_slabs
 
 # ---------------------------------------------------------------------------------------------------------- batch norm
@@ -155,6 +156,42 @@ def normalized(site: Site, shape: Sequence[int], strides: Sequence[int]) -> Arra
     return promise(Normalized(site), site.rows.dtype, shape, strides, site.rows.device)
 
 
+def _before(
+    x: Array, weight_shape: Sequence[int], stride: Any, padding: Sequence[int], dilation: Any, groups: int
+) -> tuple[Array, Site | None, bool]:
+    """What a convolution had better read in the place of x: x itself, or the input of the batch norm (and the ReLU, if
+    so the last result says) that gives x and still waits, and goes on waiting, if the convolution can apply it."""
+    work = x.memory.origin
+    if not (isinstance(work, Normalized) and x.memory.waiting and not work.is_sum and work.gives(x)):
+        return x, None, False
+    if not convolution.takes_prologue(weight_shape, x.dtype, padding, groups):
+        return x, None, False
+    return _input_of(x, work.site), work.site, work.relu
+
+
+def _input_of(x: Array, site: Site) -> Array:
+    """What `site` normalises, in the shape of its result x."""
+    return Array(site.rows.memory, x.dtype, x.shape, x.strides, site.rows.offset)
+
+
+def _prologue(site: Site, relu: bool) -> Prologue:
+    s = site.statistics
+    s.settle()
+    assert s.mean is not None and s.rstd is not None
+    return Prologue(s.mean, s.rstd, site.weight, site.bias, relu)
+
+
+def max_pool2d(x: Array, *geometry: Any) -> tuple[Array, Array]:
+    """`pool.max_pool2d`, which applies a batch norm and a ReLU that still wait as it reads; they go on waiting."""
+    work = x.memory.origin
+    if isinstance(work, Normalized) and x.memory.waiting and not work.is_sum and work.gives(x):
+        site = work.site
+        with reading(site.inputs):
+            waiting = norm.Pending(site.statistics, site.weight, site.bias, work.relu)
+            return pool.max_pool2d(_input_of(x, site), *geometry, prologue=waiting)
+    return pool.max_pool2d(x, *geometry)
+
+
 # ------------------------------------------------------------------------------------------- its gradient, and a ReLU's
 
 Relu = Literal["recompute"] | Array | None
@@ -240,11 +277,29 @@ class Convolved(Work):
         self.moments, self.layout, self.version = moments, (y.dtype, y.shape, y.strides), y.memory.version
 
 
+class Haloed(Work):
+    """Not awaited: an image of few channels, which a convolution made into `image` before it read it, for its weight
+    gradient to read as well. `geometry` is that of the convolution and the shape of its weight."""
+
+    __slots__ = ("geometry", "image")
+
+    def __init__(self, x: Array, image: Array, geometry: tuple[Any, ...]) -> None:
+        self.image, self.geometry = image, geometry
+        self.layout, self.version = (x.dtype, x.shape, x.strides), x.memory.version
+
+
 def convolved(x: Array, weight: Array, bias: Array | None, *geometry: Any) -> Array:
     """A convolution that leaves the moments of its output with it, for a batch norm that may come next."""
-    y, moments = convolution.with_moments(x, weight, bias, *geometry)
+    image = convolution.stem_image(x, weight.shape, weight.dtype, *geometry)
+    source, site, relu = _before(x, weight.shape, *geometry)
+    with reading([x] if site is None else site.inputs):
+        prologue = None if site is None else _prologue(site, relu)
+        y, moments = convolution.with_moments(source, weight, bias, *geometry, image=image, prologue=prologue)
     if moments is not None:
         y.memory.origin = Convolved(y, moments)
+    block = x.memory
+    if image is not None and block.origin is None and x.offset == 0 and not (block.exposed or block.lent):
+        block.origin = Haloed(x, image, (weight.shape, *geometry))
     return y
 
 
@@ -325,8 +380,13 @@ def input_grad(
 
 def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any) -> Array:
     """The gradient of a convolution's weight, channels innermost, whose slabs wait to be summed with others."""
-    with reading([dy, x]):
-        found = convolution.weight_slabs(dy, x, weight_shape, *geometry)
+    work, image = x.memory.origin, None
+    if isinstance(work, Haloed) and work.gives(x) and work.geometry == (tuple(weight_shape), *geometry):
+        image = work.image
+    source, site, relu = _before(x, weight_shape, *geometry)
+    with reading([dy, *([x] if site is None else site.inputs)]):
+        prologue = None if site is None else _prologue(site, relu)
+        found = convolution.weight_slabs(dy, source, weight_shape, *geometry, image=image, prologue=prologue)
     if found.ndim == len(weight_shape):
         return found
     return summed(found, weight_shape, x.dtype, channels_last_strides(weight_shape))

@@ -19,6 +19,7 @@ from tritongrad_kernels import (
     dtypes,
     elementwise,
     formulas,
+    fusion,
     pool,
     reduce as sums,
     volume_pool as kernel,
@@ -197,7 +198,7 @@ def max_pool3d_with_indices(
 
 
 def _image_max(x: Tensor, size: tuple[int, ...], geometry: Sequence[Any]) -> Tensor:
-    y, index = pool.max_pool2d(x.array, size, *geometry)  # type: ignore[arg-type]
+    y, index = fusion.max_pool2d(x.array, size, *geometry)
     x_shape = x.array.shape
     return record(y, (x, lambda dy: _image_max_input_grad(dy, index, x_shape, geometry)))
 
