@@ -182,17 +182,17 @@ def planned_step(name: str) -> tg.Plan:
 def test_the_plan_of_a_step_without_bottlenecks() -> None:
     planned = planned_step("resnet18")
     assert planned.floors is not None
-    assert planned.bytes < 1.05 * planned.floors["b1"].bytes
+    assert planned.bytes < 0.92 * planned.floors["b1"].bytes
     assert "_moments" not in {one.kernel for one in planned.launches}, "convolutions take them"
 
 
 def test_the_plan_of_a_large_step() -> None:
-    """ResNet-50 in bf16 at batch 256 prints its totals beside the floors, and moves fewer bytes than design b1."""
+    """ResNet-50 in bf16 at batch 256 prints its totals beside the floors, and moves hardly more bytes than design c."""
     planned = planned_step("resnet50")
     assert planned.floors is not None
     assert planned.floors["c+"].ms < planned.floor_ms < planned.floors["b1"].ms
-    assert planned.bytes < planned.floors["b1"].bytes and len(planned.launches) <= 330
-    assert 11e9 < planned.peak_memory < 12.5e9, "what the forward pass keeps, 11.0 GB, and little besides"
+    assert planned.bytes < 1.1 * planned.floors["c"].bytes and len(planned.launches) <= 300
+    assert 10e9 < planned.peak_memory < 11.5e9, "what the forward pass keeps, 10.2 GB, and little besides"
     text = str(planned)
     assert "resnet50 on H200 (sm_90): 790 TFLOP/s" in text and "measured" in text
     rows = {line.split("  ")[0]: line.split() for line in text.splitlines() if line}

@@ -290,8 +290,8 @@ class Haloed(Work):
 
 def convolved(x: Array, weight: Array, bias: Array | None, *geometry: Any) -> Array:
     """A convolution that leaves the moments of its output with it, for a batch norm that may come next."""
-    image = convolution.stem_image(x, weight.shape, weight.dtype, *geometry)
     source, site, relu = _before(x, weight.shape, *geometry)
+    image = convolution.stem_image(x, weight.shape, weight.dtype, *geometry) if site is None else None
     with reading([x] if site is None else site.inputs):
         prologue = None if site is None else _prologue(site, relu)
         y, moments = convolution.with_moments(source, weight, bias, *geometry, image=image, prologue=prologue)
