@@ -34,6 +34,12 @@ def _corner(box, P, Q, TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr):
 
 
 @triton.jit
+def _in_image(lane, n, p, q, N, P, Q, TH: tl.constexpr, TW: tl.constexpr):
+    """Which of the pixels `lane` of the box at (n, p, q) there are."""
+    return (n + lane // (TH * TW) < N) & (p + lane // TW % TH < P) & (q + lane % TW < Q)
+
+
+@triton.jit
 def _conv2d_box(
     X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, n, p, q, o, C, O,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
@@ -102,7 +108,7 @@ def _conv2d_tma(
                 X, W, BIAS, Y, MEAN, RSTD, SCALE, SHIFT, n, p, q, o, C, O,
                 R, S, SH, SW, PH, PW, DH, DW, RELU, EVEN_O, PRECISION, ACC, TN, TH, TW, BO, BC,
             )  # fmt: skip
-            inside = (n + lane // (TH * TW) < N) & (p + lane // TW % TH < P) & (q + lane % TW < Q)
+            inside = _in_image(lane, n, p, q, N, P, Q, TH, TW)
             pixels = tl.minimum(N - n, TN) * tl.minimum(P - p, TH) * tl.minimum(Q - q, TW)
             count, mean, squares = with_tile(count, mean, squares, y, inside, pixels, ACC)
         channel = o + tl.arange(0, BO)

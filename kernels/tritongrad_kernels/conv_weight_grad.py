@@ -68,6 +68,8 @@ def _conv2d_weight_grad(
         x = tl.load(X + start[:, None] + c_clamped[None, :], mask=ok[:, None], other=0.0)
         if MEAN is not None:
             x = prepared(x, MEAN, RSTD, SCALE, SHIFT, c_clamped, c_in, RELU, ACC, BC)
+            # Past the end dy is 0, but what the norm makes of nothing may overflow, and 0 times that is NaN.
+            x = tl.where(ok[:, None], x, 0.0).to(x.dtype)
         acc = tl.dot(dy.T, x, acc, input_precision=PRECISION, out_dtype=ACC)
     row = z * (O * GROUPS) + g * O + o
     place = DW_OUT + ((row * (R * S) + rs) * C)[:, None] + c[None, :]
@@ -190,7 +192,7 @@ def _work(
             o % config["BO"] == 0,
             precision, acc,
             flops=2 * dy.size * c * r * s,
-            bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation) 
+            bytes=touched(rows_read, x, (h, w), (p, q), (r, s), stride, padding, dilation)
             + footprint(dy, out, *norm),
             **config,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels.array import Array, footprint
-from tritongrad_kernels.conv_tma import View, _corner, _result, box_sides, view
+from tritongrad_kernels.conv_tma import View, _corner, _in_image, _result, box_sides, view
 from tritongrad_kernels.descriptors import descriptor, fits
 from tritongrad_kernels.launch import cdiv, has_tma, launch, tile
 from tritongrad_kernels.prologue import NOTHING, Prologue, prepared
@@ -21,7 +21,7 @@ from tritongrad_kernels.windows import Pair
 def _conv2d_weight_grad_tma(
     DY, X, DW_OUT, MEAN, RSTD, SCALE, SHIFT, N, P, Q, C, O, split,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
-    DH: tl.constexpr, DW: tl.constexpr, PIECE: tl.constexpr, RELU: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, PIECE: tl.constexpr, RELU: tl.constexpr, WHOLE: tl.constexpr,
     PRECISION: tl.constexpr, ACC: tl.constexpr,
     TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BO: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
@@ -30,7 +30,8 @@ def _conv2d_weight_grad_tma(
     Shapes  dy [N, P, Q, O] by [TN, TH, TW, BO] and x as `_conv2d_tma` has it by [TN, TH, 1, TW, BC], descriptors; BC
             divides C. dw [slabs, O, R, S, C]; slabs are summed in order by another launch. Where PIECE is not None but
             (S', PIXEL, C'), an x of `conv_stem`, C are S' pixels of PIXEL channels and more, of which S' x C' are
-            wanted, and dw is [slabs, O, R, S', C']. mean, rstd, scale, shift [C] of a `prologue`, or None.
+            wanted, and dw is [slabs, O, R, S', C']. mean, rstd, scale, shift [C] of a `prologue`, or None; WHOLE if
+            no box reaches beyond the result.
     Grid    one program per slab of `split` boxes, window position, BO output x BC input channels.
     Bytes   read dy and x, write dw once a slab.
     Source  as `_conv2d_tma`.
@@ -58,6 +59,10 @@ def _conv2d_weight_grad_tma(
         if MEAN is not None:
             channel = c + tl.arange(0, BC)
             x = prepared(x, MEAN, RSTD, SCALE, SHIFT, channel, channel < C, RELU, ACC, BC)
+            # Beyond the result dy is 0, but what the norm makes of nothing may overflow, and 0 times that is NaN.
+            if not WHOLE:
+                inside = _in_image(tl.arange(0, TN * TH * TW), n, p, q, N, P, Q, TH, TW)
+                x = tl.where(inside[:, None], x, 0.0).to(x.dtype)
         acc = tl.dot(dy.T, x, acc, input_precision=PRECISION, out_dtype=ACC)
     o += tl.arange(0, BO)
     c += tl.arange(0, BC)
@@ -143,6 +148,7 @@ def work_as_seen(
     if nbytes > seen.bytes_read((1, 1, 1), x.dtype.itemsize):
         return None
     *norm, relu = prologue or NOTHING
+    whole = prologue is None or not any(extent % side for extent, side in zip(seen.pixels, box, strict=True))
     taps = math.prod(seen.window)
     tiles = cdiv(o, config["BO"]) * (seen.channels // config["BC"]) * taps
     shares = split(math.prod(seen.pixels), tiles, config, math.prod(map(cdiv, seen.pixels, box)))
@@ -158,7 +164,7 @@ def work_as_seen(
             *norm,
             *seen.pixels, seen.channels, o, steps,
             *seen.window, *seen.stride, *seen.padding, *seen.dilation,
-            piece, relu, precision, acc, *box,
+            piece, relu, whole, precision, acc, *box,
             flops=2 * dy.size * (seen.channels * taps - seen.zeros),
             bytes=nbytes + footprint(dy, out, *norm),
             **config,

@@ -189,6 +189,7 @@ def weight_slabs(
     """`weight_grad`, or slabs [slabs, O, *window, C/groups] of the accumulator's dtype, in order its sum.
 
     Slabs have an axis more than the weight, and each the memory order of the gradient: for `slabs.sum_slabs`.
+    With a `prologue`, of convolutions that have one (`takes_prologue`), it is of the norm of x, to the bit.
     """
     if depthwise.fits(weight_shape, groups) or x.ndim == 5:
         return weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)
