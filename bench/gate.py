@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from bench import gate_operations
 from bench.gate_rules import ARCHITECTURES, BANDWIDTH, BLOCKS, EXEMPTIONS, PRODUCTS, STEPS, TRANSFORMER
 from bench.results import FOLDER
 from tritongrad import nn
@@ -42,6 +43,7 @@ def recorded(arch: str) -> list[launch.Launch]:
     with memory.dry_run(), launch.column(launch.column_for(arch)), launch.recording() as log:
         for m, k, n, kind, fused in TRANSFORMER:
             _products(m, k, n, dtypes.by_name(kind), fused)
+        gate_operations.run(dtypes.bfloat16)
     for network, batch, side, kinds, optimizers in STEPS:
         for kind in kinds:
             for optimizer in optimizers:

@@ -72,6 +72,33 @@ BANDWIDTH = {
     "_attention_query_grad": Moves(("Q", "K", "V", "OUT", "DY"), ("DQ",)),
     "_attention_key_grad": Moves(("Q", "K", "V", "DY"), ("DK", "DV")),
     "_cross_entropy": Moves(("X",), ()),
+    "_softmax": Moves(("X",), ("Y",)),
+    "_log_softmax": Moves(("X",), ("Y",)),
+    "_softmax_grad": Moves(("DY", "Y"), ("DX",)),
+    "_log_softmax_grad": Moves(("DY", "Y"), ("DX",)),
+    "_positions": Moves(("INDEX",), ("OUT",)),
+    "_take": Moves(("X",), ("OUT",)),
+    "_fold_blocks": Moves(("V",), ()),
+    "_fold_rows": Moves(("V",), ("X",)),
+    "_take_along": Moves(("INDEX",), ("OUT",)),
+    "_put_along": Moves(("X", "INDEX"), ()),
+    "_count_digits": Moves(("KEYS",), ()),
+    "_move_by_digit": Moves(("KEYS",), ()),  # what is written goes where its digit says
+    "_scan": Moves(("X",), ("OUT",)),
+    "_block_totals": Moves(("X",), ()),
+    "_resample": Moves(("X",), ("Y",)),
+    "_resample_input_grad": Moves(("DY",), ("DX",)),
+    "_unfold": Moves((), ("OUT",)),  # X at every stride
+    "_fold": Moves((), ("OUT",)),
+    "_depthwise": Moves(("X",), ("Y",)),
+    "_depthwise_input_grad": Moves(("DY",), ("DX",)),
+    "_depthwise_weight_grad": Moves(("DY", "X"), ()),
+    "_extreme": Moves(),  # of the few that programs leave
+    "_norms": Moves(1, 0),
+    "_scale": Moves(1, 1),
+    "_clamp": Moves(1, 1),
+    "_unscale": Moves(1, 1),
+    "_update": Moves(2, 1),  # parameter, gradient, and states of some
     "_mean_of_rows": Moves(),  # a program, and one number of each row
     "_cross_entropy_grad": Moves(("X",), ("DX",)),
     "_sgd": Moves(3, 2),  # parameter, gradient, momentum
@@ -101,6 +128,7 @@ class Exemption:
 
 
 _TINY = "a tensor of so few elements that no thread has 16 bytes of it"
+_ELEMENTS = "single elements that lie anywhere, or the few counts and ends of a sort"
 _ODD = "8 does not divide the size, and nothing less is known to the compiler: 1000 classes of float64, batches of 1"
 _STRIDED = "short rows that are read across, which caches make good; or one number for a row, or one row for all"
 _NARROW_ROWS = "rows of 3 channels or of 7 x 7 taps: no 16 bytes of them are aligned"
@@ -113,9 +141,15 @@ EXEMPTIONS = (
     Exemption("_map.", r"\bn(=1| i32),.*BY=[124],", "writes", _ODD),
     Exemption("_uniform|_normal|_iota", r"\bn(=1| i32),", "writes", _ODD),
     Exemption("_map.", r"\b[xyz]s \([^)]*i\d\d(:16)?\).*ROWS=0", "reads", _STRIDED),
-    Exemption("_map.", r"\b[xyz]s \([^)]*(None|None, 1|1, i\d\d)\).*ROWS=[1-9]", "reads", _STRIDED),
+    Exemption("_map.", r"\b[xyz]s \([^)]*(None|None, 1|i\d\d)\).*ROWS=[1-9]", "reads", _STRIDED),
     Exemption("_sum", r"KEEP=1, FOLD=(\d\d?|128|256);", "reads", _TINY),
     Exemption("_sum", r"keep_strides \(1\).*n_keep i32,", "reads", _ODD),
+    Exemption("_take|_fold_rows|_fold_blocks", r"REST=1;", "reads", _ELEMENTS),
+    Exemption("_take|_fold_rows|_fold_blocks", r"REST=1;", "writes", _ELEMENTS),
+    Exemption("_positions", r"indices \([^)]*i\d\d", "reads", _STRIDED),
+    Exemption("_scan|_block_totals", r"rows=1,", "reads", _ELEMENTS),
+    Exemption("_scan|_block_totals", r"rows=1,", "writes", _ELEMENTS),
+    Exemption("_scan", r"x_step i32", "reads", "a scan from the end reads backwards"),
     Exemption("_conv2d(_weight_grad)?", r"\bC i32,", "reads", _NARROW_ROWS),
     Exemption("_haloed", "", "reads", _HALOED),
     Exemption("_haloed", "", "writes", _HALOED),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import gate, gate_rules
-from tritongrad_kernels import activations
+from bench import gate, gate_operations, gate_rules
+from tritongrad_kernels import activations, dtypes, launch, memory
 from tritongrad_kernels.compile import Report, Variant
 
 COUNTS = dict.fromkeys(gate.COUNTED, 0) | {"LDL": 0, "STL": 0}
@@ -140,3 +140,9 @@ def test_a_step_of_gpt_attends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "TRANSFORMER", ())
     kernels = {one.kernel for one in gate.recorded("sm_90")}
     assert {"_layer_norm", "_attention", "_attention_query_grad", "_attention_key_grad"} <= kernels
+
+
+def test_operations_outside_of_training_steps_have_rules() -> None:
+    with memory.dry_run(), launch.column("sm_90"), launch.recording() as log:
+        gate_operations.run(dtypes.bfloat16)
+    assert len(log) > 100 and {entry.kernel for entry in log} <= {*gate_rules.BANDWIDTH, *gate_rules.PRODUCTS}

@@ -17,6 +17,7 @@ from tritongrad_kernels.array import Array, contiguous_strides, empty
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.elementwise import TRITON_TYPE, _offsets
 from tritongrad_kernels.launch import cdiv, launch, tile
+from tritongrad_kernels.walk import _divisible, known_divisor
 
 
 @triton.jit
@@ -32,21 +33,23 @@ def _tile_position(n_keep, n_fold, chunk, KEEP: tl.constexpr):
 @triton.jit
 def _sum(
     X, OUT, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold: tl.int64, chunk,
-    divisor, ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
+    divisor, ACC: tl.constexpr, BY: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
     """out[z, k] = sum over f in chunk z of x[k, f], divided by `divisor` unless that is None.
 
-    Shapes  x [kept, folded] through two lists of strides, out [chunks, kept] contiguous.
+    Shapes  x [kept, folded] through two lists of strides, out [chunks, kept] contiguous. FOLD divides chunk, if there
+            are several; BY divides n_fold.
     Grid    one program per KEEP kept elements and chunk.
     Bytes   read x once, write out once.
     """
+    n_fold = _divisible(n_fold, BY)
     keep, z, start, end = _tile_position(n_keep, n_fold, chunk, KEEP)
     rows = _offsets(keep, keep_shape, keep_strides)  # masked, not clamped, so that neighbours are loaded together
     acc = tl.zeros((KEEP, FOLD), ACC)
     for first in range(start, end, FOLD):
         fold = first + tl.arange(0, FOLD)
         columns = _offsets(fold, fold_shape, fold_strides)
-        mask = (keep < n_keep)[:, None] & (fold < end)[None, :]
+        mask = (keep < n_keep)[:, None] & (fold < n_fold)[None, :]
         acc += tl.load(X + rows[:, None] + columns[None, :], mask=mask, other=0).to(ACC)
     total = tl.sum(acc, 1)
     if divisor is not None:
@@ -57,16 +60,17 @@ def _sum(
 @triton.jit
 def _prod(
     X, OUT, keep_shape, keep_strides, fold_shape, fold_strides, n_keep, n_fold: tl.int64, chunk,
-    ACC: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
+    ACC: tl.constexpr, BY: tl.constexpr, KEEP: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
     """out[z, k] = product over f in chunk z of x[k, f]; shapes, grid and bytes as `_sum`."""
+    n_fold = _divisible(n_fold, BY)
     keep, z, start, end = _tile_position(n_keep, n_fold, chunk, KEEP)
     rows = _offsets(keep, keep_shape, keep_strides)
     acc = tl.full((KEEP, FOLD), 1, ACC)
     for first in range(start, end, FOLD):
         fold = first + tl.arange(0, FOLD)
         columns = _offsets(fold, fold_shape, fold_strides)
-        mask = (keep < n_keep)[:, None] & (fold < end)[None, :]
+        mask = (keep < n_keep)[:, None] & (fold < n_fold)[None, :]
         x = tl.load(X + rows[:, None] + columns[None, :], mask=mask, other=1).to(ACC)
         acc = formulas._mul(acc, x)
     total = tl.reduce(acc, 1, formulas._mul)
@@ -136,7 +140,7 @@ def sum(x: Array, axes: Sequence[int], *, dtype: dtype | None = None, mean: bool
     kept, plan, n_keep, n_fold = _plan(x, axes)
     divisor = n_fold if mean else None
     config = tile("reduce", KEEP=n_keep, FOLD=n_fold)
-    chunk = config.pop("CHUNK")
+    chunk = cdiv(config.pop("CHUNK"), config["FOLD"]) * config["FOLD"]
     chunks = cdiv(n_fold, chunk) or 1
     out = empty(kept if chunks == 1 else (chunks, *kept), dtype if chunks == 1 else acc, x.device)
     launch(
@@ -150,6 +154,7 @@ def sum(x: Array, axes: Sequence[int], *, dtype: dtype | None = None, mean: bool
         chunk,
         divisor if chunks == 1 else None,
         TRITON_TYPE[acc],
+        known_divisor(n_fold),
         flops=x.size,
         bytes=x.footprint + out.nbytes,
         **config,
@@ -166,13 +171,14 @@ def prod(x: Array, axes: Sequence[int], *, dtype: dtype | None = None) -> Array:
     acc = dtypes.accumulator(dtypes.promote(x.dtype, dtype) if dtype.is_floating_point else dtype)
     kept, plan, n_keep, n_fold = _plan(x, axes)
     config = tile("reduce", KEEP=n_keep, FOLD=n_fold)
-    chunk = config.pop("CHUNK")
+    chunk = cdiv(config.pop("CHUNK"), config["FOLD"]) * config["FOLD"]
     chunks = cdiv(n_fold, chunk) or 1
     out = empty(kept if chunks == 1 else (chunks, *kept), dtype if chunks == 1 else acc, x.device)
     grid = cdiv(n_keep, config["KEEP"]) * chunks
     sizes = (n_keep, n_fold, chunk)
     nbytes = x.footprint + out.nbytes
-    launch(_prod, grid, x, out, *plan, *sizes, TRITON_TYPE[acc], flops=x.size, bytes=nbytes, **config)
+    given = (*plan, *sizes, TRITON_TYPE[acc], known_divisor(n_fold))
+    launch(_prod, grid, x, out, *given, flops=x.size, bytes=nbytes, **config)
     return out if chunks == 1 else prod(out, (0,), dtype=dtype)
 
 
@@ -243,4 +249,5 @@ def _in_logical_order(
             dims.append(n)
             steps.append(stride)
             last = other
-    return (tuple(dims), tuple(steps)) if dims else ((1,), (1,))
+    # A step of 0 is one that 16 divides: with no axis to keep, what is folded is then loaded 16 bytes at a time.
+    return (tuple(dims), tuple(steps)) if dims else ((1,), (0,))

@@ -191,7 +191,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Planes (batch and channels) or taps of them x pixels.
     "fold": {
         "interpret": dict(BK=1 << 9, BP=1 << 11),
-        "sm_80": dict(BK=1, BP=512, LEAST=512, num_warps=4),
+        "sm_80": dict(BK=1, BP=1024, LEAST=1024, num_warps=4),
     },
     # Rows (batch and pixels) x channels. There are PROGRAMS of them, each of which folds the partial sums of its
     # channels: where that is much, it takes fewer, down to NARROW. Loads are STAGES iterations ahead.
@@ -226,7 +226,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # Keys x the elements of a row each names. Left alone, ptxas spills a register or two to fit one more block.
     "rows": {
         "interpret": dict(KEYS=1 << 9, REST=1 << 9, LEAST=1 << 18),
-        "sm_80": dict(KEYS=1, REST=256, LEAST=256, num_warps=4, maxnreg=128),
+        "sm_80": dict(KEYS=1, REST=1024, LEAST=1024, num_warps=4, maxnreg=128),
     },
     # Rows x units.
     "recurrent": {
