@@ -100,14 +100,16 @@ def test_given_statistics_settle_as_well() -> None:
     assert values(given.mean).tolist() == values(given.running_mean).tolist()
 
 
-def test_runs_of_no_rows_and_of_one_row_count_for_what_they_are() -> None:
-    """Moments come from convolutions, too, whose runs may differ in length."""
-    x = randn(6, 3)
-    parts = [x[:1], x[1:1], x[1:6]]
-    rows = [[np.full(3, len(p)), p.mean(0) if len(p) else np.zeros(3), p.var(0) * len(p) if len(p) else np.zeros(3)]
+def test_runs_count_for_as_many_rows_as_they_have(tiles: str) -> None:
+    """Moments come from convolutions, too, whose runs may differ in length and in what they see."""
+    lengths = [1, 0, 5, 2, 7, 0, 0, 3, 1, 4, 6]
+    parts = [randn(n, 3, seed=z, mean=10 * z) for z, n in enumerate(lengths)]
+    zeros = np.zeros((1, 3))
+    rows = [[np.full(3, len(p)), (p if len(p) else zeros).mean(0), (p if len(p) else zeros).var(0) * len(p)]
             for p in parts]  # fmt: skip
     statistics = norm.Statistics(0.0, array(rows, "float64"))
     statistics.settle()
+    x = np.concatenate(parts)
     np.testing.assert_allclose(values(statistics.mean), x.mean(0), rtol=1e-13)
     np.testing.assert_allclose(values(statistics.rstd), x.std(0) ** -1, rtol=1e-13)
 
