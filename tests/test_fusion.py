@@ -14,7 +14,7 @@ from tests.check import randn
 from tritongrad import nn
 from tritongrad.models.resnet import BasicBlock, Bottleneck
 from tritongrad.nn import functional as F
-from tritongrad_kernels import launch, memory
+from tritongrad_kernels import interpret, launch, memory
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +137,24 @@ def test_a_1x1_convolution_applies_the_norm_before_it(column: str) -> None:
     assert kernels["_settle"] == 1 and kernels["_normalize"] == 2
     if column == "sm_90":
         assert kernels["_conv2d_tma"] == kernels["_conv2d_input_grad_tma"] == kernels["_conv2d_weight_grad_tma"] == 3
+
+
+def test_the_same_bits_in_any_order_of_programs_with_the_tiles_of_a_gpu() -> None:
+    """One block of 128 pixels and a bit, so that runs have several programs."""
+    net, x = block("wide bottleneck"), randn(6, 64, 5, 5, seed=1)
+    state = {k: t.clone() for k, t in net.state_dict().items()}
+
+    def act() -> list[np.ndarray]:
+        net.load_state_dict(state)
+        net.zero_grad()
+        found = run(net, x, tg.bfloat16)
+        return [found[k] for k in sorted(found)]
+
+    with launch.column("sm_90"):
+        one = act()
+        with interpret.order("reverse"):
+            other = act()
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_a_norm_may_be_read_after_a_convolution_applied_it() -> None:

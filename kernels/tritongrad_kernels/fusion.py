@@ -2,12 +2,11 @@
 
 Forward, a batch norm waits for a residual, itself a batch norm perhaps, and a ReLU. Backward, the gradient of that ReLU
 waits for the batch norm, whose kernels apply it as they read; the gradient of a convolution's input waits for another
-gradient that it meets, and adds it as it writes; sums of slabs wait for each other, and are one launch.
+gradient that it meets, and adds it as it writes. Sums of slabs wait for each other (`waiting_sums.py`).
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,10 +15,9 @@ from tritongrad_kernels import activations, convolution, elementwise, formulas, 
 from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides, empty
 from tritongrad_kernels.dtypes import dtype, uint8
 from tritongrad_kernels.epilogue import Through
-from tritongrad_kernels.memory import Memory
 from tritongrad_kernels.pending import Work, await_, claim_on, fill, give, promise, reading
 from tritongrad_kernels.prologue import Prologue
-from tritongrad_kernels.slabs import Job, sum_slabs
+from tritongrad_kernels.waiting_sums import summed as summed
 
 # ---------------------------------------------------------------------------------------------------------- batch norm
 
@@ -390,67 +388,3 @@ def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any
     if found.ndim == len(weight_shape):
         return found
     return summed(found, weight_shape, x.dtype, channels_last_strides(weight_shape))
-
-
-# ---------------------------------------------------------------------------------------------------------------- sums
-
-_sums: weakref.WeakSet[Memory] = weakref.WeakSet()
-
-
-class Sum(Work):
-    """slabs[0] + slabs[1] + ..., with the digits of `rounded`, computed with all others that wait on the device."""
-
-    __slots__ = ("rounded", "slabs")
-
-    def __init__(self, slabs: Array, rounded: dtype) -> None:
-        self.slabs, self.rounded = slabs, rounded
-
-    @property
-    def inputs(self) -> list[Array]:
-        return [self.slabs]
-
-    def run(self) -> Array:
-        first = self._job()
-        jobs, others = [first], []
-        for block in list(_sums):
-            if block.waiting and type(block) is type(self.slabs.memory) and block.device == first.out.device:
-                jobs.append(block.origin._job())
-                others.append(block)
-        with reading([job.slabs for job in jobs]):
-            sum_slabs(jobs)
-            for block, job in zip(others, jobs[1:], strict=True):
-                give(block, job.out)
-        _sums.clear()
-        return first.out
-
-    def _job(self) -> Job:
-        kind, shape, strides = self.layout
-        return Job(self.slabs, empty(shape, kind, self.slabs.device, strides), self.rounded)
-
-    def absorb(
-        self, formula: Any, operands: Sequence[Any], position: int, kind: dtype | None, out: Array | None
-    ) -> Array | None:
-        """A cast: the sum is stored in another dtype, with the digits it has."""
-        a = operands[position]
-        if formula is not elementwise._identity or out is not None or kind is None or not a.memory.waiting:
-            return None
-        now, shape, strides = self.layout
-        if not kind.is_floating_point or not self.gives(a):
-            return None
-        if now is self.slabs.dtype and self.rounded is now:
-            return summed(self.slabs, shape, kind, strides)
-        return summed(self.slabs, shape, kind, strides, now) if kind.itemsize > now.itemsize else None
-
-
-def summed(
-    slabs: Array,
-    shape: Sequence[int],
-    kind: dtype,
-    strides: Sequence[int] | None = None,
-    rounded: dtype | None = None,
-) -> Array:
-    """The sum over the first axis of `slabs`, in C order or at `strides`: as each of the slabs lies in memory."""
-    work = Sum(slabs, rounded or kind)
-    out = promise(work, kind, shape, contiguous_strides(shape) if strides is None else strides)
-    _sums.add(out.memory)
-    return out

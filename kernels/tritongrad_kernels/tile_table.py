@@ -10,6 +10,9 @@ from __future__ import annotations
 # Products of 2-byte elements are formed by tensor cores from shared memory. Those of float32 are sums of products
 # whose operands all pass through registers: where that spills them, "sm_90 float32" stands beside the column "sm_90".
 # The compile gate (`make gate`) finds out.
+#
+# No entry of a GPU's column has been measured on a GPU yet: they are chosen by what the compiler says of registers,
+# shared memory and the blocks a multiprocessor holds, and by the roofline.
 TILES: dict[str, dict[str, dict[str, int]]] = {
     # Elements of a map, those of a row of a tile, the side of a tile that transposes, and the elements of two axes that
     # are worth tiles: see `walk`.
