@@ -237,7 +237,7 @@ def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Ar
         if sums is None and summing:
             sums = norm_grad.grad_sums(*given, relu=relu)
         if inputs:
-            dx, _ = norm_grad.input_grad(*given, sums if site.of_batch else None, relu=relu)
+            dx = norm_grad.input_grad(*given, sums if site.of_batch else None, relu=relu)
     return dx, sums if parameters else None
 
 

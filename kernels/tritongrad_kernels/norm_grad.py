@@ -21,7 +21,7 @@ from typing import Literal
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, reduce
+from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import Array, empty, empty_like, footprint
 from tritongrad_kernels.channels import _load, _parameter, _stride, _tile, fold_rows, walk, width
 from tritongrad_kernels.elementwise import TRITON_TYPE
@@ -97,15 +97,15 @@ def _folded_sums(
 
 @triton.jit
 def _input_grad(
-    DY, PASSED, X, MEAN, RSTD, WEIGHT, BIAS, SUMS, DX, G, M: tl.int64, C: tl.int64, runs,
+    DY, PASSED, X, MEAN, RSTD, WEIGHT, BIAS, SUMS, DX, M: tl.int64, C: tl.int64, runs,
     RELU: tl.constexpr, ACC: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, BR: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """dx = weight rstd (g - sums[0] / M - (x - mean) rstd sums[1] / M), and g itself unless G is None.
+    """dx = weight rstd (g - sums[0] / M - (x - mean) rstd sums[1] / M).
 
     SUMS [runs, 2, C] is None where mean and rstd did not depend on x: dx = weight rstd g.
     Grid    row blocks x channel blocks; a program folds the sums of BC channels and takes every so-many-th tile of
             BM rows.
-    Bytes   read dy, x and PASSED, write dx and g, each once.
+    Bytes   read dy, x and PASSED, write dx, each once.
     """
     block, c, c_in = _tile(M, C, BM, BC)
     mean, rstd = _parameter(MEAN, c, c_in, 0.0, ACC, BC), _load(RSTD, c, c_in, ACC)
@@ -123,8 +123,6 @@ def _input_grad(
         if SUMS is not None or RELU == "recompute":
             x = _load(X, place, mask, ACC)
         g = _through_relu(dy, x, PASSED, m, c, mask, mean, scale, bias, M, C, DX.dtype.element_ty, RELU, BM, BC)
-        if G is not None:
-            tl.store(G + place, g.to(G.dtype.element_ty), mask=mask)
         dx = g
         if SUMS is not None:
             dx = g - offset[None, :] - (x - mean[None, :]) * slope[None, :]
@@ -155,33 +153,26 @@ def input_grad(
     sums: Array | None,
     *,
     relu: Relu = None,
-    want_g: bool = False,
-) -> tuple[Array, Array | None]:
-    """The gradient of x, and g if wanted: what flows on to whatever was added to the norm.
+) -> Array:
+    """The gradient of x.
 
     `sums` [runs, 2, C] is None where the statistics were given and not taken from x.
     """
     (m, c), acc = x.shape, dtypes.accumulator(x.dtype)
     how, passed = _relu(relu)
     dx = empty_like(x)
-    g = empty_like(x) if want_g and how is not None else None
     runs = 1 if sums is None else sums.shape[0]
     config, _, grid = walk(x, width=width(x, runs), least=8 if how == "bits" else 1)
     needs_x = sums is not None or how == "recompute"
     arrays = (
         dy, passed, x if needs_x else None, statistics.mean if needs_x else None, statistics.rstd, weight,
-        bias if how == "recompute" else None, sums, dx, g,
+        bias if how == "recompute" else None, sums, dx,
     )  # fmt: skip
     launch(
         _input_grad, grid, *arrays, m, c, runs, how, TRITON_TYPE[acc], BR=fold_rows(runs, config["BC"], acc.itemsize),
         bytes=footprint(*arrays), **config,
     )  # fmt: skip
-    return dx, dy if want_g and how is None else g
-
-
-def fold_sums(sums: Array) -> Array:
-    """[2, C]: the gradients of bias and weight, of sums [runs, 2, C]."""
-    return reduce.sum(sums, (0,)) if sums.shape[0] > 1 else sums.squeeze(0)
+    return dx
 
 
 def _relu(relu: Relu) -> tuple[str | None, Array | None]:
