@@ -244,15 +244,20 @@ class Tensor(Attached):
         On a machine with a GPU tensors are made there by default, so scripts that never name a device must get theirs
         back. bfloat16 comes as ml_dtypes.bfloat16. RuntimeError for a tensor that requires grad, unless `force`d.
         """
+        self._require_no_grad(force)
+        self.array.memory.exposed |= not self.is_cuda
+        return self._host()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._require_no_grad(False)
+        self.array.memory.exposed |= not (copy or self.is_cuda)
+        return np.array(self._host(), dtype, copy=copy)
+
+    def _require_no_grad(self, force: bool) -> None:
         if self.requires_grad and not force:
             raise RuntimeError(
                 "numpy: can't be called on a tensor that requires grad; use tensor.detach().numpy() instead"
             )
-        self.array.memory.exposed = True
-        return self._host()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.numpy(), dtype, copy=copy)
 
     def _host(self) -> np.ndarray:
         index.settle()

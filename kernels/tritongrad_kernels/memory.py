@@ -212,8 +212,12 @@ waiting: weakref.WeakSet[Memory] = weakref.WeakSet()
 
 def settle() -> None:
     """Launch everything that waits: before time is taken, streams change, or a dry run begins or ends."""
-    while waiting:
-        waiting.pop().settle()
+    while True:
+        try:
+            block = waiting.pop()
+        except KeyError:  # none is left
+            return
+        block.settle()
 
 
 def promised(nbytes: int, device: Device) -> Memory:

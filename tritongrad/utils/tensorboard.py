@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tritongrad.tensor import Tensor
 
 try:
@@ -27,7 +29,7 @@ class SummaryWriter(tensorboardX.SummaryWriter):
 def _as_arrays(value: Any) -> Any:
     """The tensors of a nest of tuples, lists and dicts as numpy arrays."""
     if isinstance(value, Tensor):
-        return value.detach().cpu().numpy()
+        return np.array(value.detach().cpu(), copy=True)
     if isinstance(value, dict):
         return {k: _as_arrays(v) for k, v in value.items()}
     return type(value)(_as_arrays(v) for v in value) if type(value) in (tuple, list) else value
