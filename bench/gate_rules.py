@@ -63,6 +63,8 @@ BANDWIDTH = {
     "_haloed": Moves(("X",), ("OUT",)),
     "_max_pool2d": Moves(("X",), ("Y",)),  # INDEX has a byte an element: 8 or 16 bytes with each access of Y
     "_max_pool2d_input_grad": Moves(("DY",), ("DX",)),
+    "_pooled_grad_sums": Moves(("DY", "X"), ()),
+    "_pooled_input_grad": Moves(("DY", "X"), ("DX",)),
     "_mean_windows": Moves(("X",), ("Y",)),
     "_mean_windows_input_grad": Moves(("DY",), ("DX",)),
     "_layer_norm": Moves(("X",), ("Y",)),

@@ -83,6 +83,7 @@ TINY = {
     "layernorm_long": {"BM": 1, "BN": 8, "FEW": 3, "SHORT": 8},
     "rows": {"KEYS": 4, "REST": 4, "LEAST": 1},
     "pool": {"BP": 8, "BC": 4},
+    "pool_norm": {"BM": 8, "BC": 4, "PROGRAMS": 6, "LEAST": 1},
     "recurrent": {"BM": 2, "BC": 4},
     "volume_pool": {"BP": 8, "BC": 4, "LEAST": 1},
     "softmax": {"BM": 2, "BN": 16, "LEAST": 1},

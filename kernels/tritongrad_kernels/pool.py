@@ -22,6 +22,13 @@ from tritongrad_kernels.windows import Pair, positions_reading, rows_read, touch
 
 
 @triton.jit
+def _located(pixel, height, width):
+    """The image, row and column of pixels of images that follow each other."""
+    n = pixel // width // height
+    return n, pixel // width - n * height, pixel % width
+
+
+@triton.jit
 def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
     """This program's pixels as (n, row, column), whether they exist, and its channels with their mask.
 
@@ -33,8 +40,8 @@ def _pixels(pixels, width, height, C, BP: tl.constexpr, BC: tl.constexpr):
     inside = pixel < pixels
     pixel = tl.where(inside, pixel, 0)
     c = (pid % blocks) * BC + tl.arange(0, BC)
-    n = pixel // width // height
-    return n, pixel // width - n * height, pixel % width, pixel, inside, c, c < C
+    n, row, column = _located(pixel, height, width)
+    return n, row, column, pixel, inside, c, c < C
 
 
 @triton.jit
@@ -79,21 +86,18 @@ def _max_pool2d(
 
 
 @triton.jit
-def _max_pool2d_input_grad(
-    DY, INDEX, DX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW,
-    ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+def _gathered(
+    DY, INDEX, n, h, w, inside, c, c_in, C, P, Q, R, S, SH, SW, PH, PW, DH, DW,
+    ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, UNROLL: tl.constexpr = 1,
 ):  # fmt: skip
-    """dx[n,h,w,c] = sum of dy over the windows whose index points at (h, w).
+    """The sum [BP, BC] of dy over the windows whose index points at pixels (n, h, w), 0 where these are not `inside`.
 
     Only windows that may cover the pixel are looked at, from the last to the first: as many a side as a window is
-    strides long.
-
-    Grid one program per BP input pixels x BC channels. Bytes: read dy and index, write dx.
+    strides long. UNROLL of them are read at once.
     """
-    n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
     acc = tl.zeros((BP, BC), ACC)
     covering = ((S - 1) * DW + SW) // SW
-    for k in range(0, ((R - 1) * DH + SH) // SH * covering):
+    for k in tl.range(0, ((R - 1) * DH + SH) // SH * covering, loop_unroll_factor=UNROLL):
         p = (h + PH) // SH - k // covering
         q = (w + PW) // SW - k % covering
         r, s = h + PH - p * SH, w + PW - q * SW  # how far into the window; not negative
@@ -104,7 +108,21 @@ def _max_pool2d_input_grad(
         # All of dy is read, though few of it count: where the mask is the same for neighbours, loads are wide.
         dy = tl.load(DY + start, mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
         acc += tl.where(index.to(tl.int32) == (r // DH * S + s // DW).to(tl.int32)[:, None], dy, 0.0)
-    tl.store(DX + (pixel * C)[:, None] + c[None, :], acc.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
+    return acc
+
+
+@triton.jit
+def _max_pool2d_input_grad(
+    DY, INDEX, DX, H, W, C: tl.int64, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW,
+    ACC: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """dx[n,h,w,c] = sum of dy over the windows whose index points at (h, w).
+
+    Grid one program per BP input pixels x BC channels. Bytes: read dy and index, write dx.
+    """
+    n, h, w, pixel, inside, c, c_in = _pixels(pixels, W, H, C, BP, BC)
+    dx = _gathered(DY, INDEX, n, h, w, inside, c, c_in, C, P, Q, R, S, SH, SW, PH, PW, DH, DW, ACC, BP, BC)
+    tl.store(DX + (pixel * C)[:, None] + c[None, :], dx.to(DX.dtype.element_ty), mask=inside[:, None] & c_in[None, :])
 
 
 @triton.jit

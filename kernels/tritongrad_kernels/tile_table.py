@@ -242,6 +242,11 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         # Left alone, ptxas spills a register of a pooling that applies a norm to fit one more block.
         "sm_80": dict(BP=32, BC=64, num_warps=4, maxnreg=168),
     },
+    # As "norm_sums". Pixels look at several windows each: reads enough to go without STAGES, and many registers.
+    "pool_norm": {
+        "interpret": dict(BM=1 << 11, BC=1 << 9, PROGRAMS=1, STAGES=1),
+        "sm_80": dict(BM=32, BC=64, PROGRAMS=256, STAGES=1, LEAST=2048, num_warps=8),
+    },
     # The most scores a head for which attention is a composition of products and a softmax. Each program of the fused
     # kernels serves one head; the interpreter runs them one after the other, whatever they do in some milliseconds.
     "short_attention": {"interpret": dict(SCORES=1 << 14), "sm_80": dict(SCORES=0)},
