@@ -97,17 +97,19 @@ def _gathered(
     """
     acc = tl.zeros((BP, BC), ACC)
     covering = ((S - 1) * DW + SW) // SW
+    below, right = (h + PH) // SH, (w + PW) // SW
+    last = ((n * P + below) * Q + right) * C
     for k in tl.range(0, ((R - 1) * DH + SH) // SH * covering, loop_unroll_factor=UNROLL):
-        p = (h + PH) // SH - k // covering
-        q = (w + PW) // SW - k % covering
+        p, q = below - k // covering, right - k % covering
         r, s = h + PH - p * SH, w + PW - q * SW  # how far into the window; not negative
         tap = (r % DH == 0) & (s % DW == 0) & (r // DH < R) & (s // DW < S)
         ok = inside & tap & (p >= 0) & (q >= 0) & (p < P) & (q < Q)
-        start = tl.where(ok, ((n * P + p) * Q + q) * C, 0)[:, None] + c[None, :]
+        start = tl.where(ok, last - (k // covering * Q + k % covering) * C, 0)[:, None] + c[None, :]
         index = tl.load(INDEX + start, mask=ok[:, None] & c_in[None, :], other=0)
         # All of dy is read, though few of it count: where the mask is the same for neighbours, loads are wide.
         dy = tl.load(DY + start, mask=ok[:, None] & c_in[None, :], other=0.0).to(ACC)
-        acc += tl.where(index.to(tl.int32) == (r // DH * S + s // DW).to(tl.int32)[:, None], dy, 0.0)
+        chosen = index.to(tl.int32) == (r // DH * S + s // DW).to(tl.int32)[:, None]
+        acc = tl.where(chosen, acc + dy, acc)
     return acc
 
 
