@@ -66,7 +66,9 @@ class Rotation:
         self._next = itertools.cycle(calls)
 
     def __call__(self) -> None:
-        next(self._next)()
+        result = next(self._next)()
+        memory.settle()  # what waits for a reader, too, while there is one
+        del result
 
 
 class WallClock:

@@ -126,6 +126,7 @@ def test_a_stem_whose_norm_is_never_stored() -> None:
             joined, apart, kernels, _ = both(act)
         same(joined, apart, 2.0**-8)
         assert not kernels["_normalize"] and kernels["_max_pool2d"] == 1
+        assert not kernels["_max_pool2d_input_grad"] and kernels["_pooled_input_grad"] == 1
         assert kernels["_haloed"] == (2 if column == "sm_90" else 0), "the image and the filters, once each"
 
 

@@ -17,12 +17,17 @@ FOLDED = ("", "+relu", "+add+relu")
 KINKS = 4e-6
 
 
+def _norm(folded: str, *tensors: tg.Tensor) -> tg.Tensor:
+    x, mean, var, weight, bias, *residual = tensors
+    y = tg.nn.functional.batch_norm(x, mean, var, weight, bias, training=True)
+    y = y + residual[0] if residual else y
+    return tg.relu(y) if folded.endswith("relu") else y
+
+
 def _our_forward(
     folded: str, x: tg.Tensor, mean: tg.Tensor, var: tg.Tensor, weight: tg.Tensor, bias: tg.Tensor, *residual: tg.Tensor
 ) -> Call:
-    batch_norm = tg.nn.functional.batch_norm
-    added, relu = residual[0] if residual else None, folded.endswith("relu")
-    return lambda: [batch_norm(x, mean, var, weight, bias, True, residual=added, relu=relu), mean, var]
+    return lambda: [_norm(folded, x, mean, var, weight, bias, *residual), mean, var]
 
 
 def _peer_forward(

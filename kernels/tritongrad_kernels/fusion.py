@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tritongrad_kernels import activations, convolution, elementwise, formulas, memory, norm, norm_grad, pending, pool
+from tritongrad_kernels import activations, convolution, elementwise, formulas, memory, norm, norm_grad, pending, pool, pool_norm
 from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides, empty
 from tritongrad_kernels.dtypes import dtype, uint8
 from tritongrad_kernels.epilogue import Through
@@ -229,6 +229,9 @@ def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Ar
     dy is the gradient of the output, in its shape and channels-last.
     """
     summing = parameters or (inputs and site.of_batch)
+    pooled = _pooled(dy, site)
+    if pooled is not None:
+        return pooled.gradients(site, inputs, summing, parameters)
     dy, relu, sums = _arriving(dy, site, summing)
     dx = None
     with reading([a for a in (dy, relu, *site.inputs) if isinstance(a, Array)]):
@@ -239,6 +242,16 @@ def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Ar
         if inputs:
             dx = norm_grad.input_grad(*given, sums if site.of_batch else None, relu=relu)
     return dx, sums if parameters else None
+
+
+def _pooled(dy: Array, site: Site) -> PoolGrad | None:
+    """The gradient of the max pooling that alone reads a batch norm and its ReLU, if that is what dy waits for."""
+    passed = dy.memory.origin
+    if not (isinstance(passed, Passed) and dy.memory.waiting and passed.gives(dy)):
+        return None
+    work, source = passed.dy.memory.origin, passed.source
+    alone = source.site is site and not source.is_sum
+    return work if alone and isinstance(work, PoolGrad) and passed.dy.memory.waiting and work.gives(passed.dy) else None
 
 
 def _arriving(dy: Array, site: Site, summing: bool) -> tuple[Array, Relu, Array | None]:
@@ -374,6 +387,43 @@ def input_grad(
     """The gradient of a convolution's input, channels innermost, which waits for another gradient to add."""
     work = InputGrad(dy, weight, tuple(x_shape), (stride, padding, dilation, groups))
     return promise(work, dy.dtype, x_shape, channels_last_strides(x_shape))
+
+
+class PoolGrad(Work):
+    """The gradient of a max pooling's input, which a batch norm that was applied by the pooling gathers itself."""
+
+    __slots__ = ("dy", "geometry", "index")
+
+    def __init__(self, dy: Array, index: Array, geometry: tuple[Any, ...]) -> None:
+        self.dy, self.index, self.geometry = dy, index, geometry
+
+    @property
+    def inputs(self) -> list[Array]:
+        return [self.dy, self.index]
+
+    def run(self) -> Array:
+        return pool.max_pool2d_input_grad(self.dy, self.index, self.layout[1], *self.geometry)
+
+    def gradients(
+        self, site: Site, inputs: bool, summing: bool, parameters: bool
+    ) -> tuple[Array | None, Array | None]:
+        """What `gradients` gives for a batch norm and a ReLU before the pooling."""
+        kind, shape, strides = self.layout
+        sums = dx = None
+        with reading([*self.inputs, *site.inputs]):
+            site.statistics.settle()
+            x = Array(site.rows.memory, kind, shape, strides, site.rows.offset)
+            given = (self.dy, self.index, x, site.statistics, site.weight, site.bias)
+            if summing:
+                sums = pool_norm.grad_sums(*given, *self.geometry, relu=True)
+            if inputs:
+                dx = pool_norm.input_grad(*given, sums if site.of_batch else None, *self.geometry, relu=True)
+        return dx, sums if parameters else None
+
+
+def max_pool2d_input_grad(dy: Array, index: Array, x_shape: Sequence[int], *geometry: Any) -> Array:
+    """`pool.max_pool2d_input_grad`, which waits for the batch norm before the pooling."""
+    return promise(PoolGrad(dy, index, geometry), dy.dtype, x_shape, channels_last_strides(x_shape))
 
 
 def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any) -> Array:
