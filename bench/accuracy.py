@@ -32,11 +32,13 @@ class Rounding:
     """Every element must be its exact value rounded, plus what float32 loses in a sum of `terms` terms.
 
     `kinks` is the share of elements allowed outside, because a ReLU whose input is within rounding of zero may fall
-    either way.
+    either way. With `stored`, a result on the way, as large as the largest of all, is rounded too: what is added to it
+    is added to what torch would have stored.
     """
 
     terms: int = 1
     kinks: float = 0.0
+    stored: bool = False
 
     def check(self, got: Tensors, want: Tensors, peer: Tensors) -> Error:
         """The error of `got`; WrongResult if it is not allowed."""
@@ -47,6 +49,8 @@ class Rounding:
         _same_kind(k, got, want)
         summed = 8 * ROUNDOFF[torch.float32] * (2 + math.sqrt(self.terms)) * want.square().mean().sqrt()
         allowed = want.abs().mul_(1.1 * ROUNDOFF[got.dtype]).add_(summed)
+        if self.stored:
+            allowed.add_(1.1 * ROUNDOFF[got.dtype] * want.abs().max())
         share = got.to(want.dtype, copy=True).sub_(want).abs_().div_(allowed)
         outside = share > 1
         count = int(outside.sum())

@@ -107,9 +107,9 @@ def test_precompile_fills_the_cache_and_writes_a_bundle(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         said.append(done.stdout.splitlines())
     number = int(said[0][0].split()[0])
-    assert said[0][0] == f"{number} kernels for sm_90: {number} compiled, 0 were in the cache" and number > 20
+    assert said[0][0] == f"{number} kernels for sm_90: {number} compiled, 0 were in the cache" and number > 12
     assert said[1][-2] == f"{number} kernels for sm_90: 0 compiled, {number} were in the cache"
-    assert len(said[1]) == number + 2 and "_matmul(" in "".join(said[1])
+    assert len(said[1]) == number + 2 and "_matmul" in "".join(said[1])
     assert (tmp_path / "mlp.bundle").stat().st_size > 10_000
 
 

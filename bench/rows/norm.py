@@ -75,7 +75,7 @@ def passes(shape: tuple[int, ...], folded: str, dtype: str) -> list[Row]:
         family="batch_norm",
         case=f"{channels}x{size}x{size} b{batch}",
         dtype=dtype,
-        bound=Rounding(terms=elements // channels, kinks=KINKS if folded else 0.0),
+        bound=Rounding(terms=elements // channels, kinks=KINKS if folded else 0.0, stored="add" in folded),
     )
     # Traversals of the image. Forward: for statistics, then x and y. Backward: dy and x for sums, then dy, x and dx.
     # A residual is read, and its gradient written, once; the ReLU's mask follows from x unless a residual went in.

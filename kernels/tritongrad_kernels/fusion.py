@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tritongrad_kernels import activations, convolution, elementwise, formulas, memory, norm, norm_grad, pending, pool, pool_norm
+from tritongrad_kernels import (
+    activations,
+    convolution,
+    elementwise,
+    formulas,
+    memory,
+    norm,
+    norm_grad,
+    pending,
+    pool,
+    pool_norm,
+)
 from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides, empty
 from tritongrad_kernels.dtypes import dtype, uint8
 from tritongrad_kernels.epilogue import Through
@@ -404,9 +415,7 @@ class PoolGrad(Work):
     def run(self) -> Array:
         return pool.max_pool2d_input_grad(self.dy, self.index, self.layout[1], *self.geometry)
 
-    def gradients(
-        self, site: Site, inputs: bool, summing: bool, parameters: bool
-    ) -> tuple[Array | None, Array | None]:
+    def gradients(self, site: Site, inputs: bool, summing: bool, parameters: bool) -> tuple[Array | None, Array | None]:
         """What `gradients` gives for a batch norm and a ReLU before the pooling."""
         kind, shape, strides = self.layout
         sums = dx = None
