@@ -136,7 +136,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
         "interpret": dict(BO=512, BP=2048, BC=512),
         "sm_80": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=168),
         "sm_90": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3),
-        "sm_90 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=168),
+        "sm_90 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3, maxnreg=184),
         "sm_100": dict(BO=64, BP=128, BC=64, num_warps=4, num_stages=3, maxnreg=240),
         "sm_100 float32": dict(BO=32, BP=64, BC=64, num_warps=4, num_stages=3),
     },
