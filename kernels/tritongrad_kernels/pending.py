@@ -173,6 +173,7 @@ def fill(block: Memory, work: Work) -> None:
             block.adopt(result.memory)
         except BaseException:
             pending.work, block.pending = work, pending
+            claim_on(work.inputs, weakref.ref(block))
             raise
         _filled(block, pending, work)
 
