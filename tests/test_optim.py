@@ -239,7 +239,7 @@ def test_a_failed_allocation_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
                 break
             assert all(tg.equal(p, q) for p, q in zip(result, expected, strict=True)), (cls, failures)
             failures += 1
-        assert failures > 3
+        assert failures >= 3, "the moments of two parameters, and the table"
 
 
 def _after_two_steps(cls, options, monkeypatch, fail: int | None) -> list[tg.Tensor] | None:
