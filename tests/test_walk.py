@@ -37,8 +37,9 @@ BROADCASTS = [
     ((6, 5, 7), (5, 1)),
     ((40, 3, 5, 2), (3, 1, 2)),
     ((3, 40, 16), (3, 1, 1)),
+    ((3, 2, 5, 48), (2, 1, 48)),
 ]
-"""Along columns and rows, within and across batches, of short rows, of more axes than a program takes."""
+"""Along columns and rows, within and across batches, of short rows, of more axes than a program takes, in tiles too."""
 
 
 @pytest.mark.parametrize(("shape", "other"), BROADCASTS)
