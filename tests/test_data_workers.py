@@ -413,6 +413,7 @@ def test_script_interrupted(tmp_path: Path, ending: signal.Signals) -> None:
     )  # fmt: skip
     assert main.stdout is not None
     lines = [main.stdout.readline().strip() for _ in range(3)]
+    time.sleep(1)  # until it waits for the slow item: Python ignores what a signal raises inside of a destructor
     os.killpg(main.pid, ending) if ending == signal.SIGINT else main.kill()
     start = time.monotonic()
     _, errors = main.communicate(timeout=60)  # waits until no worker holds the pipes any more
