@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,27 @@ def test_looking_at_values_changes_no_bit(tmp_path: Path) -> None:
         return [p.grad.tolist() for p in net.parameters()]
 
     assert grads(False) == grads(True)
+
+
+def test_threads_may_share_a_model() -> None:
+    """Each withholds weights that the others read; none waits for another for ever, and all get what is theirs."""
+    net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+    inputs = [tg.tensor(randn(2, 4, 5, 5, seed=k)).float() for k in range(3)]
+
+    def gradient(x: Any) -> list:
+        x = x.clone().requires_grad_()
+        return tg.autograd.grad(net(x).square().sum(), x)[0].tolist()
+
+    want, found = [gradient(x) for x in inputs], [[] for _ in inputs]
+    threads = [
+        threading.Thread(target=lambda k=k: found[k].extend(gradient(inputs[k]) for _ in range(4)), daemon=True)
+        for k in range(len(inputs))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [[w] * 4 for w in want]
 
 
 def test_an_input_may_be_written_to_before_the_result_is_read() -> None:

@@ -150,7 +150,8 @@ def map(
         operands = tuple([_apart(a, out) for a in operands])
     for position, a in enumerate(operands):
         if type(a) is Array and a.memory.origin is not None:
-            joined = a.memory.origin.absorb(f, operands, position, dtype, out)
+            with memory.lock:
+                joined = a.memory.origin.absorb(f, operands, position, dtype, out)
             if joined is not None:
                 return joined
     layouts = [(a.dtype, a.shape, a.strides) if type(a) is Array else None for a in operands]

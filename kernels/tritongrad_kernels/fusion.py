@@ -153,16 +153,17 @@ def rows(image: Array) -> Array:
 
 def normalized(site: Site, shape: Sequence[int], strides: Sequence[int]) -> Array:
     """`site` in the shape and strides of what it normalises, waiting for what follows."""
-    s = site.statistics
-    moved = [a for a in (s.running_mean, s.running_var, s.batches) if a is not None] if site.of_batch else []
-    for a in moved:
-        a.memory.settle()
-    if not pending.enabled or any([a.memory.exposed or a.memory.lent for a in moved]):
-        site.settle()
-    elif moved:
-        claim_on(moved, lambda: site)
-        memory.waiting.update([a.memory for a in moved])  # which nobody may ever ask for
-    return promise(Normalized(site), site.rows.dtype, shape, strides, site.rows.device)
+    with memory.lock:
+        s = site.statistics
+        moved = [a for a in (s.running_mean, s.running_var, s.batches) if a is not None] if site.of_batch else []
+        for a in moved:
+            a.memory.settle()
+        if not pending.enabled or any([a.memory.exposed or a.memory.lent for a in moved]):
+            site.settle()
+        elif moved:
+            claim_on(moved, lambda: site)
+            memory.waiting.update([a.memory for a in moved])  # which nobody may ever ask for
+        return promise(Normalized(site), site.rows.dtype, shape, strides, site.rows.device)
 
 
 def _before(
@@ -192,13 +193,14 @@ def _prologue(site: Site, relu: bool) -> Prologue:
 
 def max_pool2d(x: Array, *geometry: Any) -> tuple[Array, Array]:
     """`pool.max_pool2d`, which applies a batch norm and a ReLU that still wait as it reads; they go on waiting."""
-    work = x.memory.origin
-    if isinstance(work, Normalized) and x.memory.waiting and not work.is_sum and work.gives(x):
-        site = work.site
-        with reading(site.inputs):
-            waiting = norm.Pending(site.statistics, site.weight, site.bias, work.relu)
-            return pool.max_pool2d(_input_of(x, site), *geometry, prologue=waiting)
-    return pool.max_pool2d(x, *geometry)
+    with memory.lock:
+        work = x.memory.origin
+        if isinstance(work, Normalized) and x.memory.waiting and not work.is_sum and work.gives(x):
+            site = work.site
+            with reading(site.inputs):
+                waiting = norm.Pending(site.statistics, site.weight, site.bias, work.relu)
+                return pool.max_pool2d(_input_of(x, site), *geometry, prologue=waiting)
+        return pool.max_pool2d(x, *geometry)
 
 
 # ------------------------------------------------------------------------------------------- its gradient, and a ReLU's
@@ -239,20 +241,21 @@ def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Ar
 
     dy is the gradient of the output, in its shape and channels-last.
     """
-    summing = parameters or (inputs and site.of_batch)
-    pooled = _pooled(dy, site)
-    if pooled is not None:
-        return pooled.gradients(site, inputs, summing, parameters)
-    dy, relu, sums = _arriving(dy, site, summing)
-    dx = None
-    with reading([a for a in (dy, relu, *site.inputs) if isinstance(a, Array)]):
-        site.statistics.settle()
-        given = (dy, site.rows, site.statistics, site.weight, site.bias)
-        if sums is None and summing:
-            sums = norm_grad.grad_sums(*given, relu=relu)
-        if inputs:
-            dx = norm_grad.input_grad(*given, sums if site.of_batch else None, relu=relu)
-    return dx, sums if parameters else None
+    with memory.lock:
+        summing = parameters or (inputs and site.of_batch)
+        pooled = _pooled(dy, site)
+        if pooled is not None:
+            return pooled.gradients(site, inputs, summing, parameters)
+        dy, relu, sums = _arriving(dy, site, summing)
+        dx = None
+        with reading([a for a in (dy, relu, *site.inputs) if isinstance(a, Array)]):
+            site.statistics.settle()
+            given = (dy, site.rows, site.statistics, site.weight, site.bias)
+            if sums is None and summing:
+                sums = norm_grad.grad_sums(*given, relu=relu)
+            if inputs:
+                dx = norm_grad.input_grad(*given, sums if site.of_batch else None, relu=relu)
+        return dx, sums if parameters else None
 
 
 def _pooled(dy: Array, site: Site) -> PoolGrad | None:
@@ -312,17 +315,18 @@ class Haloed(Work):
 
 def convolved(x: Array, weight: Array, bias: Array | None, *geometry: Any) -> Array:
     """A convolution that leaves the moments of its output with it, for a batch norm that may come next."""
-    source, site, relu = _before(x, weight.shape, *geometry)
-    image = convolution.stem_image(x, weight.shape, weight.dtype, *geometry) if site is None else None
-    with reading([x] if site is None else site.inputs):
-        prologue = None if site is None else _prologue(site, relu)
-        y, moments = convolution.with_moments(source, weight, bias, *geometry, image=image, prologue=prologue)
-    if moments is not None:
-        y.memory.origin = Convolved(y, moments)
-    block = x.memory
-    if image is not None and block.origin is None and x.offset == 0 and not (block.exposed or block.lent):
-        block.origin = Haloed(x, image, (weight.shape, *geometry))
-    return y
+    with memory.lock:
+        source, site, relu = _before(x, weight.shape, *geometry)
+        image = convolution.stem_image(x, weight.shape, weight.dtype, *geometry) if site is None else None
+        with reading([x] if site is None else site.inputs):
+            prologue = None if site is None else _prologue(site, relu)
+            y, moments = convolution.with_moments(source, weight, bias, *geometry, image=image, prologue=prologue)
+        if moments is not None:
+            y.memory.origin = Convolved(y, moments)
+        block = x.memory
+        if image is not None and block.origin is None and x.offset == 0 and not (block.exposed or block.lent):
+            block.origin = Haloed(x, image, (weight.shape, *geometry))
+        return y
 
 
 def moments(image: Array) -> Array:
@@ -437,13 +441,14 @@ def max_pool2d_input_grad(dy: Array, index: Array, x_shape: Sequence[int], *geom
 
 def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any) -> Array:
     """The gradient of a convolution's weight, channels innermost, whose slabs wait to be summed with others."""
-    work, image = x.memory.origin, None
-    if isinstance(work, Haloed) and work.gives(x) and work.geometry == (tuple(weight_shape), *geometry):
-        image = work.image
-    source, site, relu = _before(x, weight_shape, *geometry)
-    with reading([dy, *([x] if site is None else site.inputs)]):
-        prologue = None if site is None else _prologue(site, relu)
-        found = convolution.weight_slabs(dy, source, weight_shape, *geometry, image=image, prologue=prologue)
-    if found.ndim == len(weight_shape):
-        return found
-    return summed(found, weight_shape, x.dtype, channels_last_strides(weight_shape))
+    with memory.lock:
+        work, image = x.memory.origin, None
+        if isinstance(work, Haloed) and work.gives(x) and work.geometry == (tuple(weight_shape), *geometry):
+            image = work.image
+        source, site, relu = _before(x, weight_shape, *geometry)
+        with reading([dy, *([x] if site is None else site.inputs)]):
+            prologue = None if site is None else _prologue(site, relu)
+            found = convolution.weight_slabs(dy, source, weight_shape, *geometry, image=image, prologue=prologue)
+        if found.ndim == len(weight_shape):
+            return found
+        return summed(found, weight_shape, x.dtype, channels_last_strides(weight_shape))

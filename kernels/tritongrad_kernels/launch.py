@@ -194,39 +194,40 @@ def launch(
     name = kernel.fn.__name__
     if grid[0] >= 2**31 or any(n > 65535 for n in grid[1:]):
         raise KernelError(f"{name}: grid {grid} exceeds the GPU's limits of (2^31-1, 65535, 65535) programs")
-    device: memory.Device | None = None
-    described = False
-    for a in args:
-        kind = type(a)
-        if kind is Descriptor:
-            described, a, kind = True, a.array, Array
-        if kind is Array:
-            if a.memory.pending is not None:
-                a.memory.settle()
-            if device is None:
-                device = a.memory.device
-            elif a.memory.device is not device and a.memory.device != device:
-                raise RuntimeError(f"{name}: expected all tensors on one device, but they are on {_places(args)}")
-    if device is not None and device.type == "cpu":
-        memory.host_given_to_kernel()
-    if _listeners or around:
-        told = Launch(name, grid, flops, bytes, kernel, tuple(map(_spec, args)), options, at_most)
-        for log in _listeners:
-            log.append(told)
-    if memory.in_dry_run():
-        return
-    if tritongrad_kernels.INTERPRETED:
-        options = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages", "maxnreg")}
-    given: Sequence[Any] = args
-    try:
-        if described:
-            convert = interpreted if tritongrad_kernels.INTERPRETED else native
-            given = [convert(a) if type(a) is Descriptor else a for a in args]
-        with memory.on_device(device or memory.DEFAULT_DEVICE), around(told, indirect) if around else _ALONE:
-            kernel[grid](*given, **options)
-    except Exception as error:
-        told_of = ", ".join(map(_describe, args))
-        raise KernelError(f"{name}[{grid}]({told_of}) failed: {_root(error)}") from error
+    with memory.lock:  # before the interpreter's, or two threads could wait for each other
+        device: memory.Device | None = None
+        described = False
+        for a in args:
+            kind = type(a)
+            if kind is Descriptor:
+                described, a, kind = True, a.array, Array
+            if kind is Array:
+                if a.memory.pending is not None:
+                    a.memory.settle()
+                if device is None:
+                    device = a.memory.device
+                elif a.memory.device is not device and a.memory.device != device:
+                    raise RuntimeError(f"{name}: expected all tensors on one device, but they are on {_places(args)}")
+        if device is not None and device.type == "cpu":
+            memory.host_given_to_kernel()
+        if _listeners or around:
+            told = Launch(name, grid, flops, bytes, kernel, tuple(map(_spec, args)), options, at_most)
+            for log in _listeners:
+                log.append(told)
+        if memory.in_dry_run():
+            return
+        if tritongrad_kernels.INTERPRETED:
+            options = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages", "maxnreg")}
+        given: Sequence[Any] = args
+        try:
+            if described:
+                convert = interpreted if tritongrad_kernels.INTERPRETED else native
+                given = [convert(a) if type(a) is Descriptor else a for a in args]
+            with memory.on_device(device or memory.DEFAULT_DEVICE), around(told, indirect) if around else _ALONE:
+                kernel[grid](*given, **options)
+        except Exception as error:
+            told_of = ", ".join(map(_describe, args))
+            raise KernelError(f"{name}[{grid}]({told_of}) failed: {_root(error)}") from error
 
 
 def _spec(value: Any) -> Any:

@@ -11,6 +11,7 @@ import contextvars
 import os
 import pickle
 import re
+import threading
 import weakref
 import zipfile
 from collections.abc import Iterator
@@ -122,6 +123,11 @@ class OutOfMemoryError(MemoryError, RuntimeError):
     """There is no room for a tensor. A RuntimeError as well, because torch's is."""
 
 
+lock = threading.RLock()
+"""Held by who changes what is pending, and by every launch: so no thread takes an address that another withholds, and
+none waits for what one that waits for it would compute."""
+
+
 class Memory:
     """A block of bytes on one device.
 
@@ -151,10 +157,12 @@ class Memory:
         self.defined: np.ndarray | None = np.zeros(nbytes, bool) if nbytes <= ACCOUNT else None
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("address", "storage") and self.pending is not None:
+        if name not in ("address", "storage"):
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        with lock:
             self.settle()
-            return getattr(self, name)
-        raise AttributeError(f"{type(self).__name__} has no {name}")
+            found = object.__getattribute__(self, name)
+        return found
 
     def settle(self) -> None:
         """Let whatever is pending about these bytes happen now."""

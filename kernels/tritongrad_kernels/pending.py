@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -28,7 +27,6 @@ enabled = os.environ.get("TRITONGRAD_FUSION", "1") != "0"
 """Whether anything waits. Off, every operation is a launch of its own, which is good for finding out which one does
 what; sums of batch norms may then come out differently in their last bit."""
 
-_lock = threading.RLock()
 Claim = Callable[[], Any]
 """Gives what has yet to read some memory, with `waiting` and `settle()`: a weak reference to a Memory, for one. None if
 nobody wants it any more."""
@@ -84,7 +82,7 @@ class _Pending:
         return any([getattr(claim(), "waiting", False) for claim in self.claims])
 
     def settle(self, of: Memory) -> None:
-        with _lock:
+        with memory.lock:
             claims, self.claims = self.claims, []
             for claim in claims:
                 reader = claim()
@@ -116,56 +114,59 @@ def promise(
 
 def await_(out: Array, work: Work) -> None:
     """Let `work` fill the memory of `out`, which has no bytes, instead of what was to fill it."""
-    block = out.memory
-    work.layout, work.version = (out.dtype, out.shape, out.strides), None
-    block.origin = work
-    if block.pending is None:
-        block.pending = _Pending(work, None)
-    else:
-        block.pending.work = work
-    inputs = work.inputs
-    if not enabled or any([a.memory.exposed or a.memory.lent for a in inputs]):
-        block.settle()
-        return
-    claim_on(inputs, weakref.ref(block))
-    memory.waiting.add(block)
+    with memory.lock:
+        block = out.memory
+        work.layout, work.version = (out.dtype, out.shape, out.strides), None
+        block.origin = work
+        if block.pending is None:
+            block.pending = _Pending(work, None)
+        else:
+            block.pending.work = work
+        inputs = work.inputs
+        if not enabled or any([a.memory.exposed or a.memory.lent for a in inputs]):
+            block.settle()
+            return
+        claim_on(inputs, weakref.ref(block))
+        memory.waiting.add(block)
 
 
 def claim_on(arrays: Sequence[Array], claim: Claim) -> None:
     """Withhold these arrays from everybody until what `claim` gives has read them."""
-    for a in arrays:
-        block = a.memory
-        if block.pending is None:
-            block.pending = _Pending(None, block.withhold())
-        block.pending.claims.append(claim)
+    with memory.lock:
+        for a in arrays:
+            block = a.memory
+            if block.pending is None:
+                block.pending = _Pending(None, block.withhold())
+            block.pending.claims.append(claim)
 
 
 @contextlib.contextmanager
 def reading(arrays: Sequence[Array]) -> Iterator[None]:
     """Inside the block these arrays may be read, although others have yet to read them too."""
-    blocks = {a.memory for a in arrays}
-    for block in blocks:
-        if block.waiting:
-            fill(block, block.pending.work)
-    aside = [(block, block.pending) for block in blocks if block.pending is not None]
-    for block, pending in aside:
-        block.pending = None
-        block.release(pending.held)
-    try:
-        yield
-    finally:
+    blocks = dict.fromkeys([a.memory for a in arrays])
+    with memory.lock:
+        for block in blocks:
+            if block.waiting:
+                fill(block, block.pending.work)
+        aside = [(block, block.pending) for block in blocks if block.pending is not None]
         for block, pending in aside:
-            pending.claims = [claim for claim in pending.claims if getattr(claim(), "waiting", False)]
-            if pending.claims:
-                pending.held = block.withhold()
-                block.pending = pending
+            block.pending = None
+            block.release(pending.held)
+        try:
+            yield
+        finally:
+            for block, pending in aside:
+                pending.claims = [claim for claim in pending.claims if getattr(claim(), "waiting", False)]
+                if pending.claims:
+                    pending.held = block.withhold()
+                    block.pending = pending
 
 
 def fill(block: Memory, work: Work) -> None:
     """Run the work of a memory. If that fails, it can be tried again."""
     pending = block.pending
     outside = not isinstance(block, memory.DryMemory) and memory.in_dry_run()
-    with _lock, memory.no_dry_run() if outside else contextlib.nullcontext():
+    with memory.lock, memory.no_dry_run() if outside else contextlib.nullcontext():
         pending.work = block.pending = None  # from here on nobody waits for it
         try:
             with reading(work.inputs):
@@ -189,6 +190,7 @@ def _filled(block: Memory, pending: _Pending, work: Work) -> None:
 
 def give(block: Memory, result: Array) -> None:
     """Fill a waiting memory with what another work computed along with its own."""
-    pending = block.pending
-    block.adopt(result.memory)
-    _filled(block, pending, pending.work)
+    with memory.lock:
+        pending = block.pending
+        block.adopt(result.memory)
+        _filled(block, pending, pending.work)
