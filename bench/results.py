@@ -18,6 +18,7 @@ import torch
 
 import tritongrad_kernels
 from bench.clock import Timing
+from bench.training.result import Curve, Trained, trained
 from tritongrad_kernels import memory
 
 SCHEMA = 1
@@ -67,7 +68,7 @@ class Result:
 
 @dataclass
 class Run:
-    """A run of the benchmark: where, when, on what code, and its rows."""
+    """A run of the benchmark: where, when, on what code, and its rows; those of whole training steps apart."""
 
     date: str
     commit: str
@@ -79,6 +80,8 @@ class Run:
     selection: str | None
     ceilings: dict[str, float] | None
     rows: list[Result] = field(default_factory=list)
+    training: list[Trained] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -161,7 +164,9 @@ def load(path: Path) -> Run:
         if found["schema"] != SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, expected {SCHEMA}")
         rows = [_result(r) for r in found.pop("rows")]
-        return Run(**found, rows=rows)
+        training = [trained(r) for r in found.pop("training", [])]
+        curves = [Curve(**c) for c in found.pop("curves", [])]
+        return Run(**found, rows=rows, training=training, curves=curves)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is no results file of this benchmark: {error!r}") from error
 

@@ -7,8 +7,7 @@ scores, every gradient, buffers, a step of the optimizer, and evaluation are com
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,43 +17,17 @@ import pytest
 import torch
 
 import tritongrad as tg
+from bench.training.sources import read, under_torchs_name
 from tritongrad import models
 from tritongrad_kernels import memory
 
 SOURCES = Path(__file__).parent / "published"
 
 
-@contextmanager
-def under_torchs_name() -> Iterator[None]:
-    """Inside the block `import torch` gives tritongrad, and `import torch.x` what tritongrad has under that name."""
-    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "torch"}
-    ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "tritongrad"}
-    for name in before:
-        del sys.modules[name]
-    sys.modules.update({name.replace("tritongrad", "torch", 1): module for name, module in ours.items()})
-    try:
-        yield
-    finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torch"]:
-            del sys.modules[name]
-        sys.modules.update(before)
-
-
-def read(source: str) -> ModuleType:
-    """The module of a source."""
-    path, module = SOURCES / f"{source}.py", ModuleType(f"published_{source}")
-    sys.modules[module.__name__] = module  # where dataclasses look for it
-    try:
-        exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
-    finally:
-        del sys.modules[module.__name__]
-    return module
-
-
 def both(source: str) -> tuple[ModuleType, ModuleType]:
-    theirs = read(source)
+    theirs = read(SOURCES / f"{source}.py")
     with under_torchs_name():
-        ours = read(source)
+        ours = read(SOURCES / f"{source}.py")
     return ours, theirs
 
 
@@ -183,7 +156,7 @@ def test_gpt_writes() -> None:
 
 def test_our_gpt_takes_its_weights() -> None:
     """`models.GPT` is the same network under the same names."""
-    source = read("gpt")
+    source = read(SOURCES / "gpt.py")
     theirs = source.GPT(source.GPTConfig()).double()
     small = {"block_size": 8, "vocab_size": 13, "n_layer": 2, "n_head": 2, "n_embd": 16}
     ours = models.GPT(models.GPTConfig(**small)).double()

@@ -1,0 +1,1 @@
+"""Whole training steps, ours beside torch's, and their loss curves: `python -m bench train` and `... curves`."""

@@ -1,0 +1,1 @@
+"""Networks written for torch, which know nothing of tritongrad: `bench.training.sources` reads them under either."""
