@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import gate, gate_rules, host, results, rows, tables
+from bench import gate, gate_rules, host, modelled, peers, results, session, tables
 from bench.results import Run
-from bench.row import Row
-from bench.worker import Worker, WorkerDied
+from bench.worker import WorkerDied
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -28,8 +27,14 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Our kernels beside torch's on this device.")
     parser.set_defaults(command=_run)
+    parser.add_argument("--families", metavar="A,B", help=f"only these families; also {' and '.join(session.SECTIONS)}")
     parser.add_argument("--rows", metavar="PATTERN", help="only rows whose name this regular expression finds")
     parser.add_argument("--quick", action="store_true", help="only the first row of each operation and dtype")
+    parser.add_argument(
+        "--minutes", metavar="M", type=float, help="begin no row after them: those that matter most first"
+    )
+    parser.add_argument("--peers", metavar="A,B", default="eager", help="eager, and on a GPU compile (slow to begin)")
+    parser.add_argument("--ahead", action="store_true", help="compile what the rows launch first, many at a time")
     parser.add_argument("--list", action="store_true", help="print the names of the rows and run none")
     parser.add_argument("--device-label", metavar="NAME", help="call the results' folder so, not after the device")
     parser.add_argument("--commit", metavar="SHA", help="the commit to note, for a checkout without git")
@@ -58,29 +63,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    selected = rows.select(rows.here(), options.rows, options.quick)
-    if not selected:
-        raise ValueError(f"no row is called anything like {options.rows!r}; --list prints their names")
+    selection = session.Selection(
+        None if options.families is None else tuple(options.families.split(",")),
+        options.rows, options.quick, options.minutes, peers.chosen(options.peers), options.ahead,
+    )  # fmt: skip
     if options.list:
-        print("\n".join(r.name for r in selected))
+        print("\n".join(r.name for r in selection.rows()))
         return 0
-    chosen = [f"--rows {options.rows!r}"] * (options.rows is not None) + ["--quick"] * options.quick
-    run = results.begin(options.device_label, options.commit, " ".join(chosen) or None)
-    path = results.path_of(run, options.out)
-    run_rows(run, selected, path)
+    run, path = session.run(selection, options.device_label, options.commit, options.out)
     tables.show(tables.headline(run), tables.of_run(run), tables.notes(run))
+    if run.host:
+        tables.show(host.TITLE, host.table([host.Cost(**cost) for cost in run.host]), [])
+    if run.modelled:
+        tables.show(modelled.TITLE, modelled.table(run.modelled), [])
+    if (old := results.before(run, options.out)) is not None:
+        _show_comparison(old, run)
     print(f"written to {path}")
     return 1 if run.failed else 0
-
-
-def run_rows(run: Run, selected: Sequence[Row], path: Path) -> None:
-    """Run rows into `run`, writing the file after each, so that an interrupted run leaves what it found."""
-    with Worker() as worker:
-        for k, row in enumerate(selected):
-            print(f"[{k + 1}/{len(selected)}] {row.name}", file=sys.stderr, flush=True)
-            run.rows.append(worker.run(row))
-            run.ceilings = worker.ceilings
-            results.save(run, path)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -101,9 +100,13 @@ def _draw(run: Run, path: Path) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     before, after = results.load(options.before), results.load(options.after)
+    _show_comparison(before, after)
+    return 0
+
+
+def _show_comparison(before: Run, after: Run) -> None:
     title = f"{tables.headline(before)}  ->  {tables.headline(after)}"
     tables.show(title, tables.compare(before, after), tables.warnings(before, after))
-    return 0
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -111,8 +114,7 @@ def _compile(options: argparse.Namespace) -> int:
 
 
 def _host(options: argparse.Namespace) -> int:
-    title = "What recording an operation costs before its launch"
-    tables.show(title, host.table(host.measured()), [])
+    tables.show(host.TITLE, host.table(host.measured()), [])
     return 0
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 import tritongrad_kernels
-from bench import clock as clocks
+from bench import clock as clocks, launches as launched, peers
 from bench.accuracy import relative_error
 from bench.results import Result
 from bench.row import Call, Row, as_ours, as_torch, device, draw, widened
@@ -22,9 +23,10 @@ MOST_SETS = 64  # of inputs that take turns
 
 
 class Harness:
-    """Runs rows on this machine's device, whose clock and ceilings it measures first."""
+    """Runs rows on this machine's device beside the peers named, and first measures its clock and ceilings."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Sequence[str] = ("eager",)) -> None:
+        self.beside = tuple(beside)
         match_peer()
         if tritongrad_kernels.INTERPRETED:
             torch.set_num_threads(1)  # the interpreter has no more
@@ -42,16 +44,27 @@ class Harness:
             release()
 
     def _measured(self, row: Row) -> Result:
-        result, launches, *first = checked(row)
-        calls = rotations(row, first, sets_for(max(row.bytes, sum(n.bytes for n in launches))))
-        ours, peer = clocks.interleaved(self.clock, [(call, len(launches)) for call in calls])
-        result = replace(result, ours=ours, peer=peer)
+        result, launches, ours, want = checked(row)
+        sets = sets_for(max(row.bytes, sum(n.bytes for n in launches)))
+        sides = {"ours": rotation(row, row.ours, as_ours, ours, sets)}
+        errors: dict[str, float] = {}
+        trouble: dict[str, str] = {}
+        for name in self.beside:
+            try:
+                if (side := peers.of(name, row)) is not None:
+                    call, errors[name] = beside(row, side, want)
+                    sides[name] = rotation(row, side, as_it_is, call, sets)
+            except Exception as error:
+                trouble[name] = f"{type(error).__name__}: {error}".strip()[:500]
+        timings = clocks.interleaved(self.clock, [(call, len(launches)) for call in sides.values()])
+        times = dict(zip(sides, timings, strict=True))
+        result = replace(result, ours=times.pop("ours"), peers=times, peer_errors=errors, trouble=trouble)
         return result if self.ceilings is None else against(self.ceilings, result, launches)
 
 
 def against(ceilings: dict[str, float], result: Result, launches: Sequence[Launch]) -> Result:
     """The result with what can be said of it on a card of these ceilings."""
-    assert result.ours is not None and result.peer is not None and result.ours.host_s is not None
+    assert result.ours is not None and result.ours.host_s is not None
     # A sequence of kernels is counted launch by launch, as they say.
     work = [(result.flops, result.bytes)] if result.bytes else [(n.flops, n.bytes) for n in launches]
     flops_per_s = ceilings["float32_flops_per_s" if result.dtype == "float32" else "bfloat16_flops_per_s"]
@@ -62,7 +75,7 @@ def against(ceilings: dict[str, float], result: Result, launches: Sequence[Launc
         limit="arithmetic" if arithmetic else "memory",
         floor_s=whole,
         roofline_share=whole / result.ours.median_s,
-        speedup=result.peer.median_s / result.ours.median_s,
+        speedups={name: t.median_s / result.ours.median_s for name, t in result.peers.items()},
         host_us_per_launch=result.ours.host_s / len(launches) * 1e6 if launches else None,
     )
 
@@ -75,8 +88,8 @@ def match_peer() -> None:
     torch.backends.cudnn.conv.fp32_precision = precision
 
 
-def checked(row: Row) -> tuple[Result, list[Launch], Call, Call]:
-    """Run the row once: its result without times, our launches, our call and the peer's.
+def checked(row: Row) -> tuple[Result, list[Launch], Call, list[torch.Tensor]]:
+    """Run the row once: its result without times, our launches, our call and what it should have given.
 
     The reference is the peer on the same values in a wider dtype. Raises WrongResult if ours is not right.
     """
@@ -88,20 +101,26 @@ def checked(row: Row) -> tuple[Result, list[Launch], Call, Call]:
     memory.synchronize()
     first_call = time.perf_counter() - start
     want = reference(row, inputs)
-    peer = row.peer(*inputs)
-    theirs = [t.detach() for t in peer()]
+    theirs = [t.detach() for t in row.peer(*inputs)()]
     error = row.bound.check(got, want, theirs)
     result = replace(
         blank(row),
         error=error.norm,
-        peer_error=relative_error(theirs, want),
         of_bound=error.of_bound,
         launches=len(launches),
         declared_flops=sum(n.flops for n in launches),
         declared_bytes=sum(n.bytes for n in launches),
         first_call_s=first_call,
+        tile=launched.tile_of(launches),
+        kernels=list(dict.fromkeys(n.kernel for n in launches)),
     )
-    return result, list(launches), ours, peer
+    return result, list(launches), ours, want
+
+
+def beside(row: Row, side: Callable[..., Call], want: Sequence[torch.Tensor]) -> tuple[Call, float]:
+    """A peer's call on the first set of inputs, and the error of what it gives."""
+    call = side(*draw(row, seed=0))
+    return call, relative_error([t.detach() for t in call()], want)
 
 
 def reference(row: Row, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -121,14 +140,15 @@ def sets_for(nbytes: int) -> int:
     return max(1, min(MOST_SETS, math.ceil(2.5 * cache / max(nbytes, 1))))
 
 
-def rotations(row: Row, first: Sequence[Call], sets: int) -> tuple[clocks.Rotation, clocks.Rotation]:
-    """Our calls and the peer's on the same `sets` sets of inputs; `first` are the two on the first set."""
-    ours, peer = [first[0]], [first[1]]
-    for seed in range(1, sets):
-        inputs = draw(row, seed)
-        ours.append(row.ours(*map(as_ours, inputs)))
-        peer.append(row.peer(*inputs))
-    return clocks.Rotation(ours), clocks.Rotation(peer)
+def rotation(
+    row: Row, side: Callable[..., Call], given: Callable[[torch.Tensor], Any], first: Call, sets: int
+) -> clocks.Rotation:
+    """A side's calls on `sets` sets of inputs, the same for every side; `first` is the one on the first set."""
+    return clocks.Rotation([first, *(side(*map(given, draw(row, seed))) for seed in range(1, sets))])
+
+
+def as_it_is(t: torch.Tensor) -> torch.Tensor:
+    return t
 
 
 def blank(row: Row) -> Result:

@@ -18,6 +18,7 @@ from bench.tables import Table
 from tritongrad_kernels import elementwise, memory
 
 CALLS, SAMPLES = 50, 400
+TITLE = "What recording an operation costs before its launch"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def save(run: Run, path: Path) -> None:
 
 def _beside_torch(axes: Any, rows: list[Result], colours: list[str]) -> None:
     places = range(len(rows))
-    axes[0].barh(places, [r.speedup or 0.0 for r in rows], color=colours)
+    axes[0].barh(places, [r.speedups.get("eager", 0.0) for r in rows], color=colours)
     axes[0].axvline(1.0, color="black", linewidth=1)
     axes[0].set_xlabel("torch's time / ours (right of the line ours is faster)", fontsize=8)
     axes[1].barh(places, [100 * (r.roofline_share or 0.0) for r in rows], color=colours)

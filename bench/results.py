@@ -21,7 +21,7 @@ from bench.clock import Timing
 from bench.training.result import Curve, Trained, trained
 from tritongrad_kernels import memory
 
-SCHEMA = 1
+SCHEMA = 2
 FOLDER = Path(__file__).parent / "results"
 INTERPRETER = "cpu-interpreter"
 MEASURED = ("bench", "kernels", "tritongrad", "tests/torch_resnet.py")  # what a commit must hold to be what was run
@@ -33,12 +33,16 @@ class Result:
 
     error, peer_error   |got - reference| / |reference|; `of_bound` is the largest error as a share of the allowed one
     declared_*          what our launches said they do; `flops` and `bytes` are what the operation cannot do without
+    tile                the kernel that does most of the work and its block sizes
+    kernels             the kernels launched, each once, in the order of their first launch
+    peers               a peer's time, by its name (`bench.peers`); `peer_errors` as `error`, and `trouble` why a peer
+                        has no time
     limit               what sets floor_s: "memory" or "arithmetic"
     floor_s             what the card's ceilings, measured in this run, leave as the least time
     roofline_share      floor_s over our time; a tensor that stays in the cache between two passes can bring it past 1
-    speedup             the peer's time over ours
+    speedups            a peer's time over ours, by its name
     host_us_per_launch  what a launch costs the host, in microseconds
-    In the interpreter the last five are None: its times say nothing about a GPU.
+    In the interpreter the last five say nothing: its times tell nothing about a GPU.
     """
 
     name: str
@@ -51,24 +55,32 @@ class Result:
     status: str
     reason: str | None = None
     error: float | None = None
-    peer_error: float | None = None
+    peer_errors: dict[str, float] = field(default_factory=dict)
     of_bound: float | None = None
     launches: int | None = None
     declared_flops: int | None = None
     declared_bytes: int | None = None
     first_call_s: float | None = None
+    tile: str | None = None
+    kernels: list[str] = field(default_factory=list)
     ours: Timing | None = None
-    peer: Timing | None = None
+    peers: dict[str, Timing] = field(default_factory=dict)
+    trouble: dict[str, str] = field(default_factory=dict)
     limit: str | None = None
     floor_s: float | None = None
     roofline_share: float | None = None
-    speedup: float | None = None
+    speedups: dict[str, float] = field(default_factory=dict)
     host_us_per_launch: float | None = None
 
 
 @dataclass
 class Run:
-    """A run of the benchmark: where, when, on what code, and its rows; those of whole training steps apart."""
+    """A run of the benchmark: where, when, on what code, and its rows; those of whole training steps apart.
+
+    unreached  rows for which the time given was not enough
+    host       what operations cost before their launch, as `bench.host.Cost` has it
+    modelled   what training steps would need at least on a GPU that is not here, as `bench.modelled` has it
+    """
 
     date: str
     commit: str
@@ -82,6 +94,9 @@ class Run:
     rows: list[Result] = field(default_factory=list)
     training: list[Trained] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    unreached: int = 0
+    host: list[dict[str, Any]] = field(default_factory=list)
+    modelled: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -162,7 +177,7 @@ def load(path: Path) -> Run:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
         if found["schema"] != SCHEMA:
-            raise ValueError(f"schema {found['schema']!r}, expected {SCHEMA}")
+            raise ValueError(f"its format is {found['schema']!r}, not {SCHEMA}: run the benchmark again")
         rows = [_result(r) for r in found.pop("rows")]
         training = [trained(r) for r in found.pop("training", [])]
         curves = [Curve(**c) for c in found.pop("curves", [])]
@@ -171,6 +186,26 @@ def load(path: Path) -> Run:
         raise ValueError(f"{path} is no results file of this benchmark: {error!r}") from error
 
 
+def history(folder: Path) -> list[Run]:
+    """The runs in a device's folder that can be read, oldest first."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(load(path))
+        except ValueError:
+            continue  # of another format: what it found then is not asked for again
+    return sorted(found, key=lambda run: run.date)
+
+
+def before(run: Run, folder: Path) -> Run | None:
+    """The last run of the same device and of other code than `run` that has a row of it; `folder` holds the devices."""
+    names = {r.name for r in run.rows}
+    for old in reversed(history(folder / run.device)):
+        if old.date < run.date and old.commit != run.commit and names & {r.name for r in old.rows}:
+            return old
+    return None
+
+
 def _result(row: dict[str, Any]) -> Result:
-    times = {k: Timing(**row.pop(k)) for k in ("ours", "peer") if row[k] is not None}
-    return Result(**{**row, **times})
+    ours = None if row["ours"] is None else Timing(**row["ours"])
+    return Result(**{**row, "ours": ours, "peers": {name: Timing(**t) for name, t in row["peers"].items()}})

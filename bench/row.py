@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -21,7 +22,8 @@ WIDER = {"float16": torch.float32, "bfloat16": torch.float32, "float32": torch.f
 class Input:
     """A tensor to draw: normal numbers of the row's dtype, or with `classes` integers below it.
 
-    Four axes are an image or a convolution's weight, and lie channels-last.
+    Four axes are an image or a convolution's weight, and lie channels-last, five likewise; with `rowwise` they lie as
+    they are written, like the heads of attention.
     """
 
     shape: tuple[int, ...]
@@ -29,6 +31,55 @@ class Input:
     std: float = 1.0
     dtype: str | None = None
     classes: int | None = None
+    rowwise: bool = False
+
+    def laid_out(self, t: torch.Tensor) -> torch.Tensor:
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        return t if self.rowwise else t.contiguous(memory_format=formats.get(t.ndim, torch.contiguous_format))
+
+
+# Our API is torch's, so most rows are one function of the library and its tensors, for both sides.
+LIBRARIES: dict[str, Any] = {"tritongrad": tg, "torch": torch}
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A side of a row: `function(library, *tensors)` is timed."""
+
+    library: str
+    function: Callable[..., Any]
+
+    def __call__(self, *tensors: Any) -> Call:
+        library, function = LIBRARIES[self.library], self.function
+        return lambda: _listed(function(library, *tensors))
+
+    def compiled(self, compiler: Callable[[Callable], Callable]) -> Forward:
+        return replace(self, function=compiler(self.function))
+
+
+@dataclass(frozen=True)
+class Backward:
+    """A side of a row: the gradients of `function(library, *tensors)` for `tensors[k]`, k in `wanted`, are timed.
+
+    The row's first tensor is the gradient of the result; the forward pass is run once, untimed.
+    """
+
+    library: str
+    function: Callable[..., Any]
+    wanted: tuple[int, ...]
+
+    def __call__(self, dy: Any, *tensors: Any) -> Call:
+        library = LIBRARIES[self.library]
+        leaves = [tensors[k].requires_grad_() for k in self.wanted]
+        y = self.function(library, *tensors)
+        return lambda: library.autograd.grad(y, leaves, dy, retain_graph=True)
+
+    def compiled(self, compiler: Callable[[Callable], Callable]) -> Backward:
+        return replace(self, function=compiler(self.function))
+
+
+def _listed(result: Any) -> Sequence:
+    return list(result) if isinstance(result, tuple | list) else [result]
 
 
 @dataclass(frozen=True)
@@ -38,6 +89,9 @@ class Row:
     `ours` takes tritongrad tensors and `peer` torch tensors of the same values; each prepares what is not to be timed
     and gives the call that is, which gives the tensors to compare. `flops` and `bytes` are what the operation cannot do
     without; 0 bytes stand for a sequence of kernels, to be counted launch by launch. A row can be pickled.
+
+    rank      when its turn comes: the rows that a few minutes on a GPU should see have 0, the long tail has 2
+    compiles  whether torch.compile can be a peer; not of whole training steps, which have a benchmark of their own
     """
 
     family: str
@@ -50,6 +104,8 @@ class Row:
     ours: Callable[..., Call]
     peer: Callable[..., Call]
     bound: Bound
+    rank: int = 1
+    compiles: bool = True
 
     @property
     def group(self) -> str:
@@ -83,8 +139,7 @@ def _draw(i: Input, dtype: str, generator: torch.Generator) -> torch.Tensor:
     if i.classes is not None:
         return torch.randint(i.classes, i.shape, generator=generator, device=generator.device)
     values = torch.randn(i.shape, generator=generator, device=generator.device)
-    t = values.mul_(i.std).add_(i.mean).to(getattr(torch, dtype))
-    return t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
+    return i.laid_out(values.mul_(i.std).add_(i.mean).to(getattr(torch, dtype)))
 
 
 def widened(row: Row, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -105,3 +160,18 @@ def as_torch(t: tg.Tensor) -> torch.Tensor:
     a = t.array
     whole = a.memory.storage[: a.memory.storage.numel() // a.dtype.itemsize * a.dtype.itemsize]
     return whole.view(getattr(torch, a.dtype.name)).as_strided(a.shape, a.strides, a.offset)
+
+
+def forward(function: Callable[..., Any], **fields: Any) -> Row:
+    """A row of `function(library, *tensors)`; the other arguments are the row's fields."""
+    return Row(ours=Forward("tritongrad", function), peer=Forward("torch", function), **fields)
+
+
+def backward(function: Callable[..., Any], dy: Input, inputs: dict[str, Input], wanted: str, **fields: Any) -> Row:
+    """A row of the gradients of `function(library, *tensors)` for the inputs named in `wanted`.
+
+    `dy` is the gradient of the result, drawn like an input.
+    """
+    places = tuple(list(inputs).index(name) for name in wanted.split())
+    sides = [Backward(library, function, places) for library in LIBRARIES]
+    return Row(inputs={"dy": dy, **inputs}, ours=sides[0], peer=sides[1], **fields)

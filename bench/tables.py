@@ -17,7 +17,8 @@ except ImportError:  # plain text then
 
 MEANING = {
     False: (
-        "Times are medians of device time. x torch: torch's time over ours, above 1 where ours is faster. "
+        "Times are medians of device time. x eager: torch's time over ours, above 1 where ours is faster; compile is "
+        "torch.compile. Beside cuBLAS and cuDNN, eager is the call of them. "
         "roofline: what this card's copy and matrix-product rates, measured in the same run, leave as the least time, "
         "over ours; more than 100% is the cache's doing. host: microseconds to enqueue a launch. "
         "error: relative to a reference in a wider dtype."
@@ -39,27 +40,39 @@ class Table:
 
 def of_run(run: Run) -> Table:
     """A row's numbers, one line each."""
-    columns = ["row", "ours", "torch", "error"]
+    peers = peers_of(run)
+    columns = ["row", "ours", *peers, "error"]
     if run.interpreted:
-        return Table([*columns, "launches"], [[*_common(r), _count(r.launches)] for r in run.rows])
-    columns += ["x torch", "rate", "roofline", "launches", "host"]
-    return Table(columns, [[*_common(r), *_on_gpu(r)] for r in run.rows])
+        return Table([*columns, "launches"], [[*_common(r, peers), _count(r.launches)] for r in run.rows])
+    columns += [*(f"x {name}" for name in peers), "rate", "roofline", "launches", "host", "tile"]
+    return Table(columns, [[*_common(r, peers), *_on_gpu(r, peers)] for r in run.rows])
 
 
-def _common(r: Result) -> list[str]:
+def peers_of(run: Run) -> list[str]:
+    """The peers that some row was timed beside."""
+    return list(dict.fromkeys(name for r in run.rows for name in r.peers))
+
+
+def _common(r: Result, peers: Sequence[str]) -> list[str]:
     if r.status != "ok":
-        return [r.name, "FAILED", "", ""]
-    return [r.name, _spread(r.ours), _spread(r.peer), "" if r.error is None else f"{r.error:.1e}"]
+        return [r.name, "FAILED", *[""] * len(peers), ""]
+    times = [_spread(r.peers.get(name)) for name in peers]
+    return [r.name, _spread(r.ours), *times, "" if r.error is None else f"{r.error:.1e}"]
 
 
-def _on_gpu(r: Result) -> list[str]:
+def _on_gpu(r: Result, peers: Sequence[str]) -> list[str]:
     return [
-        _ratio(r.speedup),
+        *(_ratio(r.speedups.get(name)) for name in peers),
         rate(r),
-        "" if r.roofline_share is None else f"{r.roofline_share:.0%}",
+        share(r.roofline_share),
         _count(r.launches),
         "" if r.host_us_per_launch is None else f"{r.host_us_per_launch:.1f}",
+        r.tile or "",
     ]
+
+
+def share(part: float | None) -> str:
+    return "" if part is None else f"{part:.0%}"
 
 
 def rate(r: Result) -> str:
@@ -109,6 +122,9 @@ def notes(run: Run) -> list[str]:
     if run.selection is not None:
         lines.append(f"Only a selection of the rows: {run.selection}.")
     lines.append(MEANING[run.interpreted])
+    if run.unreached:
+        lines.append(f"{run.unreached} rows were left out when time was up.")
+    lines += [f"No {name} beside {r.name}: {why}" for r in run.rows for name, why in r.trouble.items()]
     return lines + [f"FAILED {r.name}: {r.reason}" for r in run.failed]
 
 
@@ -142,20 +158,27 @@ def plain(table: Table) -> str:
 
 def markdown(run: Run) -> str:
     """The whole run as a Markdown document."""
-    table = of_run(run)
+    return "\n".join([f"# {headline(run)}", "", *as_markdown(of_run(run)), "", *bullets(notes(run)), ""])
+
+
+def as_markdown(table: Table) -> list[str]:
+    """The lines of a table."""
     head = ["| " + " | ".join(table.columns) + " |", "|---|" + "---:|" * (len(table.columns) - 1)]
-    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
-    lines = [f"- {' '.join(line.split())}" for line in notes(run)]
-    return "\n".join([f"# {headline(run)}", "", *head, *body, "", *lines, ""])
+    return [*head, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows)]
+
+
+def bullets(lines: Sequence[str]) -> list[str]:
+    return [f"- {' '.join(line.split())}" for line in lines]
 
 
 def compare(before: Run, after: Run) -> Table:
     """Our time before over after, row by row; torch's, which no commit of ours changes, is the control.
 
-    "~" marks a row whose two times lie within each other's spread.
+    "~" marks a row whose two times lie within each other's spread. A run of a selection is compared where it has rows.
     """
     old, new = ({r.name: r for r in run.rows} for run in (before, after))
-    rows = [_compared(name, old.get(name), new.get(name)) for name in {**old, **new}]
+    names = new if after.selection or after.unreached else {**old, **new}
+    rows = [_compared(name, old.get(name), new.get(name)) for name in names]
     return Table(["row", "before", "after", "speed-up", "", "torch's"], rows)
 
 
@@ -164,7 +187,8 @@ def _compared(name: str, old: Result | None, new: Result | None) -> list[str]:
     if old is None or new is None or old.ours is None or new.ours is None:
         return [name, *times, "", "", ""]
     overlap = old.ours.p10_s <= new.ours.p90_s and new.ours.p10_s <= old.ours.p90_s
-    control = old.peer.median_s / new.peer.median_s if old.peer and new.peer else None
+    peers = [r.peers.get("eager") for r in (old, new)]
+    control = peers[0].median_s / peers[1].median_s if peers[0] and peers[1] else None
     return [name, *times, _ratio(old.ours.median_s / new.ours.median_s), "~" if overlap else "", _ratio(control)]
 
 

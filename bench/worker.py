@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -19,9 +20,13 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """`with Worker() as worker: worker.run(row)`. Starts a new child whenever the last one did not survive its row."""
+    """`with Worker() as worker: worker.run(row)`. Starts a new child whenever the last one did not survive its row.
 
-    def __init__(self) -> None:
+    `beside` names the peers (`bench.peers`).
+    """
+
+    def __init__(self, beside: Sequence[str] = ("eager",)) -> None:
+        self._beside = tuple(beside)
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self.ceilings: dict[str, float] | None = None
@@ -34,14 +39,15 @@ class Worker:
         if self._child is not None:
             self._stop()
 
-    def run(self, row: Row) -> Result:
-        """The row's result, failed if the child does not live to give it."""
+    def run(self, row: Row, limit: float | None = None) -> Result:
+        """The row's result, failed if the child does not live to give it within `limit` seconds."""
+        limit = limit or ROW_LIMIT
         pipe = self._pipe or self._start()
         try:
             pipe.send(row)
-            if not pipe.poll(ROW_LIMIT):
+            if not pipe.poll(limit):
                 self._stop(patience=0.0)
-                return failed(row, f"no answer within {ROW_LIMIT:g} s")
+                return failed(row, f"no answer within {limit:.3g} s")
             result, usable = pipe.recv()
         except (EOFError, OSError):
             return failed(row, f"the process ended with {self._stop()}")
@@ -53,7 +59,7 @@ class Worker:
         # Never fork: a forked process cannot use a GPU its parent has used.
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._child = context.Process(target=_serve, args=(other,), daemon=True)
+        self._child = context.Process(target=_serve, args=(other, self._beside), daemon=True)
         self._child.start()
         other.close()
         try:
@@ -79,9 +85,9 @@ class Worker:
         return f"exit code {code}"
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, beside: Sequence[str]) -> None:
     """The child: rows in, results out, until the parent goes or the device is of no more use."""
-    harness = Harness()
+    harness = Harness(beside)
     pipe.send(harness.ceilings)
     usable = True
     while usable:

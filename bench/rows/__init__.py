@@ -24,9 +24,23 @@ def here() -> list[Row]:
     return INTERPRETER if tritongrad_kernels.INTERPRETED else GPU
 
 
-def select(rows: Sequence[Row], pattern: str | None, quick: bool) -> list[Row]:
-    """Rows whose name the regular expression `pattern` finds; with `quick` the first of each operation and dtype."""
-    found = [r for r in rows if pattern is None or re.search(pattern, r.name)]
+def families() -> list[str]:
+    """The families of this machine's rows, in their order."""
+    return list(dict.fromkeys(r.family for r in here()))
+
+
+def select(
+    rows: Sequence[Row], pattern: str | None = None, quick: bool = False, families: Sequence[str] | None = None
+) -> list[Row]:
+    """Rows of these families whose name the regular expression `pattern` finds, by rank.
+
+    With `quick` the first of each operation and dtype. ValueError for a family that there is not.
+    """
+    known = {r.family for r in rows}
+    if unknown := [f for f in families or () if f not in known]:
+        raise ValueError(f"no family is called {' or '.join(unknown)}: there are {', '.join(sorted(known))}")
+    found = sorted((r for r in rows if families is None or r.family in families), key=lambda r: r.rank)
+    found = [r for r in found if pattern is None or re.search(pattern, r.name)]
     if not quick:
         return found
     first = {(r.group, r.dtype): r for r in reversed(found)}
