@@ -30,7 +30,7 @@ TRANSFORMER = (
 
 PRODUCTS = (
     "_matmul", "_matmul_tma", "_conv2d", "_conv2d_tma", "_conv2d_input_grad", "_conv2d_input_grad_tma",
-    "_conv2d_weight_grad", "_conv2d_weight_grad_tma",
+    "_conv2d_weight_grad", "_conv2d_weight_grad_tma", "_conv2d_grads_tma",
     "_attention", "_attention_query_grad", "_attention_key_grad",
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,47 @@ def test_a_1x1_convolution_applies_the_norm_before_it(column: str) -> None:
     same(joined, apart, 2.0**-8)
     assert kernels["_settle"] == 1 and kernels["_normalize"] == 2
     if column == "sm_90":
-        assert kernels["_conv2d_tma"] == kernels["_conv2d_input_grad_tma"] == kernels["_conv2d_weight_grad_tma"] == 3
+        assert kernels["_conv2d_tma"] == kernels["_conv2d_grads_tma"] == 3, "both gradients of each"
+        assert not kernels["_conv2d_input_grad_tma"] and not kernels["_conv2d_weight_grad_tma"]
+
+
+def test_gradients_of_a_convolution_that_are_asked_for_one_at_a_time() -> None:
+    """They are of one launch if both wait, whoever is read first; and one that nobody asks for is not computed."""
+    conv = nn.Conv2d(16, 32, 1, bias=False).bfloat16()
+    x = tg.tensor(randn(2, 16, 5, 5)).bfloat16().requires_grad_()
+
+    def act(*wanted: tg.Tensor) -> tuple[list[np.ndarray], collections.Counter[str]]:
+        y = conv(x)
+        with launch.recording() as log:
+            found = [g.float().numpy() for g in tg.autograd.grad(y, wanted, tg.ones_like(y))]
+        return found, collections.Counter(one.kernel for one in log if one.kernel.startswith("_conv2d"))
+
+    with launch.column("sm_90"):
+        (dx, dw), kernels = act(x, conv.weight)
+        assert kernels == {"_conv2d_grads_tma": 1}
+        (dw2, dx2), kernels = act(conv.weight, x)
+        assert kernels == {"_conv2d_weight_grad_tma": 1, "_conv2d_input_grad_tma": 1}, "read in this order"
+        (dx3,), kernels = act(x)
+        assert kernels == {"_conv2d_input_grad_tma": 1}
+        (dw3,), kernels = act(conv.weight)
+        assert kernels == {"_conv2d_weight_grad_tma": 1}
+    for a, b in ((dx, dx2), (dx, dx3), (dw, dw2), (dw, dw3)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_weight_gradient_beside_holds_no_memory_longer() -> None:
+    """What it reads is free as soon as the input's gradient is there, also if the two do not join."""
+    narrow = nn.Conv2d(64, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 128, 1, bias=False)
+    net = nn.Sequential(*narrow).bfloat16()
+    with launch.column("sm_90"):
+        y = net[3](net[0](tg.tensor(randn(2, 64, 5, 5)).bfloat16().requires_grad_()))
+        blocks = [weakref.ref(y.array.memory)]
+        dy = tg.ones_like(y)
+        y.backward(dy)
+        blocks.append(weakref.ref(dy.array.memory))
+        del y, dy
+        net[0].weight.grad.float()
+    assert [block() for block in blocks] == [None, None]
 
 
 def test_the_same_bits_in_any_order_of_programs_with_the_tiles_of_a_gpu() -> None:

@@ -374,6 +374,24 @@ def test_traffic_counts_distinct_bytes_of_each_argument() -> None:
         assert checked.traffic == (8 + 16, 16)
 
 
+@triton.jit
+def _sum_of_two(X, Y, OUT, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(OUT + i, tl.load(X + i, mask=i < n, other=0.0) + tl.load(Y + i, mask=i < n, other=0.0), mask=i < n)
+
+
+def test_what_arguments_have_in_common_may_be_declared_once() -> None:
+    """Y is the last quarter of X and as much behind it."""
+    whole, out = from_host(np.ones(200, np.float32)), empty((100,), dtypes.float32)
+    x, y = whole.slice(0, 0, 100), whole.slice(0, 75, 175)
+    for nbytes in (1200, 1100):
+        launch.launch(_sum_of_two, 1, x, y, out, 100, BLOCK=128, bytes=nbytes)
+    caught(lambda: launch.launch(_sum_of_two, 1, x, y, out, 100, BLOCK=128, bytes=1000), "declares 1,000 bytes moved")
+    with sanitize.sanitized() as checked:
+        launch.launch(_sum_of_two, 1, x, y, out, 100, BLOCK=128)
+        assert (checked.traffic, checked.distinct_traffic) == ((800, 400), (700, 400))
+
+
 def _through_table_of(a: Array) -> None:
     with sanitize.reachable(a):
         _through_table[(1,)](from_host(np.array([a.data_ptr()])), empty((4,), dtypes.float32), BLOCK=4)

@@ -29,6 +29,7 @@ _CONVOLUTIONS = {
     "_conv2d_weight_grad": "conv weight grad",
     "_conv2d_input_grad_tma": "conv input grad",
     "_conv2d_weight_grad_tma": "conv weight grad",
+    "_conv2d_grads_tma": "conv grads",
     "_conv3d": "conv forward",
     "_conv3d_input_grad": "conv input grad",
     "_conv3d_weight_grad": "conv weight grad",

@@ -10,7 +10,8 @@ from typing import Any
 from tritongrad.gpus import GPU
 
 _COLOURS = {
-    "conv forward": "#4477aa", "conv input grad": "#66ccee", "conv weight grad": "#aa3377", "matmul": "#332288",
+    "conv forward": "#4477aa", "conv input grad": "#66ccee", "conv weight grad": "#aa3377",
+    "conv grads": "#8866bb", "matmul": "#332288",
     "norm": "#ee6677", "elementwise": "#ccbb44", "pool": "#228833", "reduce": "#ee9944", "optim": "#000000",
 }  # fmt: skip
 _OTHERS = "#888888"

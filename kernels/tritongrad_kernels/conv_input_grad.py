@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import conv_input_grad_tma
+from tritongrad_kernels import conv_grads_tma, conv_input_grad_tma
 from tritongrad_kernels.array import Array, footprint
 from tritongrad_kernels.conv import arithmetic, check_filters, empty_image, in_channels_last, parts
+from tritongrad_kernels.conv_grads_tma import Beside
 from tritongrad_kernels.conv_input_grad_tma import _first_tap
 from tritongrad_kernels.epilogue import Epilogue, _store, _store_sums
 from tritongrad_kernels.launch import cdiv, launch, tile
@@ -149,12 +150,16 @@ def conv2d_input_grad_with(
     padding: Pair,
     dilation: Pair,
     groups: int,
+    beside: Beside | None = None,
 ) -> tuple[Array, Array | None]:
-    """`conv2d_input_grad`, and what comes `after` it, in one launch: see `epilogue.finish`. `runs_epilogue` says if."""
+    """`conv2d_input_grad`, and what comes `after` it, in one launch: see `epilogue.finish`. `runs_epilogue` says if.
+
+    With it goes what is `beside` it, if it can.
+    """
     dy, weight = in_channels_last(dy), in_channels_last(weight)
     check_filters("conv2d", weight.shape)
     dx = empty_image(x_shape, dy)
-    return dx, _launch_input_grad(dy, weight, dx, stride, padding, dilation, groups, after)
+    return dx, _launch_input_grad(dy, weight, dx, stride, padding, dilation, groups, after, beside)
 
 
 def runs_epilogue(dy: Array, weight: Array, x_shape: Sequence[int], after: Epilogue) -> bool:
@@ -167,11 +172,20 @@ def _launches(dy: Array, x_shape: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _launch_input_grad(
-    dy: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int, after: Epilogue
+    dy: Array,
+    weight: Array,
+    dx: Array,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    after: Epilogue,
+    beside: Beside | None = None,
 ) -> Array | None:
     if conv_input_grad_tma.suits(dy, weight, groups):
-        geometry = stride, padding, dilation
-        return conv_input_grad_tma.input_grad(dy, weight, dx, *geometry, after, *arithmetic(dy))
+        job = conv_input_grad_tma.job(dy, weight, dx, stride, padding, dilation, after, *arithmetic(dy))
+        conv_grads_tma.run(job, beside)
+        return job.sums
     (n, _, h, w), (o, c, r, s), (p, q) = dx.shape, weight.shape, dy.shape[2:]
     pixels = n * cdiv(h, stride[0]) * cdiv(w, stride[1])
     per_group = o // groups

@@ -7,6 +7,8 @@ Both operands are copied as boxes. The result is stored through pointers, becaus
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import triton
 import triton.language as tl
@@ -123,25 +125,15 @@ def _input_grad_box(
 
 
 @triton.jit
-def _conv2d_input_grad_tma(
-    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs, N, H, WIDTH, C, O,
+def _input_grad_program(
+    pid, DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs, N, H, WIDTH, C, O,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr,
     RELU: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
     TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BO: tl.constexpr, BC: tl.constexpr, QUARTERS: tl.constexpr,
 ):  # fmt: skip
-    """dx[n,h,w,c] = sum_{r,s,o} dy[n, (h + PH - r DH) / SH, (w + PW - s DW) / SW, o] w[o,r,s,c].
-
-    Pixels are taken phase by phase, and what happens before they are stored is in `epilogue`: see `_conv2d_input_grad`.
-    Within a phase one tap of the window is one box of dy.
-    Shapes  dy [N, P, Q, O] by [TN, TH, TW, BO] and w [O, R S C] by [BO, BC], both descriptors; dx [N, H, WIDTH, C].
-    Grid    one program per box of a phase's pixels x BC input channels; for sums, one per run: the boxes run,
-            run + runs, ... of all phases.
-    Bytes   read dy, w and what the epilogue needs, write dx and sums.
-    Source  as `_conv2d_input_grad` and `_conv2d_tma`.
-    """
+    """What program `pid` of `_conv2d_input_grad_tma` does."""
     blocks_c = tl.cdiv(C, BC)
-    pid = tl.program_id(0)
     first = (pid % blocks_c) * BC
     run = pid // blocks_c
     boxes = tl.cdiv(N, TN) * tl.cdiv(tl.cdiv(H, SH), TH) * tl.cdiv(tl.cdiv(WIDTH, SW), TW)
@@ -165,6 +157,31 @@ def _conv2d_input_grad_tma(
         _store_sums(SUMS, RSTD, plain, product, run, first, C, C, BC)
 
 
+@triton.jit
+def _conv2d_input_grad_tma(
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs, N, H, WIDTH, C, O,
+    R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
+    DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr,
+    RELU: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
+    TN: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BO: tl.constexpr, BC: tl.constexpr, QUARTERS: tl.constexpr,
+):  # fmt: skip
+    """dx[n,h,w,c] = sum_{r,s,o} dy[n, (h + PH - r DH) / SH, (w + PW - s DW) / SW, o] w[o,r,s,c].
+
+    Pixels are taken phase by phase, and what happens before they are stored is in `epilogue`: see `_conv2d_input_grad`.
+    Within a phase one tap of the window is one box of dy.
+    Shapes  dy [N, P, Q, O] by [TN, TH, TW, BO] and w [O, R S C] by [BO, BC], both descriptors; dx [N, H, WIDTH, C].
+    Grid    one program per box of a phase's pixels x BC input channels; for sums, one per run: the boxes run,
+            run + runs, ... of all phases.
+    Bytes   read dy, w and what the epilogue needs, write dx and sums.
+    Source  as `_conv2d_input_grad` and `_conv2d_tma`.
+    """
+    _input_grad_program(
+        tl.program_id(0), DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs,
+        N, H, WIDTH, C, O, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC,
+        TN, TH, TW, BO, BC, QUARTERS,
+    )  # fmt: skip
+
+
 def suits(dy: Array, weight: Array, groups: int) -> bool:
     """Whether `input_grad` can do it: half precisions on a GPU with TMA, whole units of 16 bytes."""
     if groups > 1 or dy.dtype.itemsize != 2 or dy.size == 0 or not has_tma():
@@ -180,7 +197,25 @@ def _pixels(n: int, p: int, q: int, channels: int) -> tuple[tuple[int, ...], tup
     return (n, p, q, channels), (p * q * channels, q * channels, channels, 1)
 
 
-def input_grad(
+@dataclass(frozen=True)
+class Job:
+    """A launch of `_conv2d_input_grad_tma` before it is made.
+
+    dy_bytes  of `bytes`, those of dy
+    after     what comes after it, and `sums` [runs, 2, C] of that, or None
+    """
+
+    programs: int
+    arguments: tuple[Any, ...]
+    config: dict[str, int]
+    flops: int
+    bytes: int
+    dy_bytes: int
+    after: Epilogue
+    sums: Array | None
+
+
+def job(
     dy: Array,
     weight: Array,
     dx: Array,
@@ -190,8 +225,8 @@ def input_grad(
     after: Epilogue,
     precision: str,
     acc: tl.dtype,
-) -> Array | None:
-    """Store into dx [N,C,H,W] the gradient and what comes `after` it; the sums, if it goes through a norm.
+) -> Job:
+    """What stores into dx [N,C,H,W] the gradient and what comes `after` it.
 
     dy [N,O,P,Q] and weight [O,C,R,S] are channels-last, too.
     """
@@ -210,9 +245,8 @@ def input_grad(
     # Boxes that reach beyond the image read what windows there would.
     sizes = [cdiv(k, b) * b * st for k, b, st in zip((rows, columns), box[1:], stride, strict=True)]
     seen = dy.view((n, o, p, q), dy.strides)
-    launch(
-        _conv2d_input_grad_tma,
-        blocks * runs,
+    dy_bytes = touched(positions_reading, seen, sizes, (p, q), (r, s), stride, padding, dilation)
+    arguments = (
         descriptor(dy, (*box, bo), *_pixels(n, p, q, o)),
         descriptor(weight, (bo, bc), (o, r * s * c), (r * s * c, 1)),
         *after.arrays,
@@ -224,9 +258,13 @@ def input_grad(
         *(st // math.gcd(st, d) for st, d in zip(stride, dilation, strict=True)),
         after.relu,
         precision, acc, *box,
-        flops=2 * dy.size * c * r * s,
-        bytes=touched(positions_reading, seen, sizes, (p, q), (r, s), stride, padding, dilation)
-        + footprint(weight, *after.arrays, dx, sums),
-        **config,
     )  # fmt: skip
-    return sums
+    return Job(
+        blocks * runs, arguments, config, 2 * dy.size * c * r * s,
+        dy_bytes + footprint(weight, *after.arrays, dx, sums), dy_bytes, after, sums,
+    )  # fmt: skip
+
+
+def run(job: Job) -> None:
+    """Make the launch."""
+    launch(_conv2d_input_grad_tma, job.programs, *job.arguments, flops=job.flops, bytes=job.bytes, **job.config)

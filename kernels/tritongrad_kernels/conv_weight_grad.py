@@ -9,9 +9,10 @@ import triton
 import triton.language as tl
 
 from tritongrad_kernels import conv_stem, conv_weight_grad_tma, dtypes, reduce
-from tritongrad_kernels.array import Array, channels_last_strides, empty, footprint
+from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides, empty, footprint
 from tritongrad_kernels.conv import arithmetic, in_channels_last, parts, takes_prologue
 from tritongrad_kernels.conv_weight_grad_tma import Work, split
+from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.elementwise import cast
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.matmul import clamped
@@ -108,24 +109,48 @@ def conv2d_weight_slabs(
     Where one slab is all there is, the gradient itself, as `conv2d_weight_grad` gives it: 4 axes and not 5.
     `image` is a `conv_stem.stem_image` of x, where there is one already; `prologue` the norm x goes through first.
     """
+    works = weight_works(dy, x, weight_shape, stride, padding, dilation, groups, image, prologue)
+    kind, shape, strides = slabs_of(sum(work.slabs for work in works), weight_shape, dy.dtype)
+    out, first = empty(shape, kind, dy.device, strides), 0
+    if out.ndim == 4:
+        works[0].run(out)
+        return out
+    for work in works:
+        work.run(out.slice(0, first, first + work.slabs))
+        first += work.slabs
+    return out
+
+
+def weight_works(
+    dy: Array,
+    x: Array,
+    weight_shape: Sequence[int],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    image: Array | None = None,
+    prologue: Prologue | None = None,
+) -> list[Work]:
+    """How `conv2d_weight_slabs` computes the slabs: some each."""
     dy = in_channels_last(dy)
-    o, c, r, s = weight_shape
     assert prologue is None or takes_prologue(weight_shape, x.dtype, padding, groups)
-    stem = None
     if prologue is None and conv_stem.suits(x, weight_shape, dy.dtype, stride, padding, dilation, groups):
         stem = _stem_work(dy, x, weight_shape, stride, padding, dilation, image)
-    works = [stem] if stem else _works(dy, x, (r, s), stride, padding, dilation, groups, prologue)
-    total = sum(work.split[1] for work in works)
-    if total == 1:
-        dw = empty(weight_shape, dy.dtype, dy.device, channels_last_strides(weight_shape))
-        works[0].run(*works[0].split, dw)
-        return dw
+        if stem is not None:
+            return [stem]
+    window = (weight_shape[2], weight_shape[3])
+    return _works(dy, x, window, stride, padding, dilation, groups, prologue)
+
+
+def slabs_of(slabs: int, weight_shape: Sequence[int], kind: dtype) -> tuple[dtype, tuple[int, ...], tuple[int, ...]]:
+    """dtype, shape and strides of so many slabs of a gradient of dtype `kind`; of one, of the gradient itself."""
+    o, c, r, s = weight_shape
+    if slabs == 1:
+        return kind, (o, c, r, s), channels_last_strides(weight_shape)
     # Slabs lie one after the other, each in the channels-last order of the result.
-    out, first = empty((total, o, r, s, c), dtypes.accumulator(dy.dtype), dy.device), 0
-    for work in works:
-        work.run(*work.split, out.slice(0, first, first + work.split[1]))
-        first += work.split[1]
-    return out
+    shape = slabs, o, r, s, c
+    return dtypes.accumulator(kind), shape, contiguous_strides(shape)
 
 
 def _stem_work(
@@ -174,10 +199,10 @@ def _work(
     c, o = channels // groups, dy.shape[1] // groups
     config = tile("conv2d_weight_grad", least=16, itemsize=x.dtype.itemsize, BO=o, BP=n * p * q, BC=c)
     tiles = cdiv(o, config["BO"]) * cdiv(c, config["BC"]) * r * s * groups
-    shares = split(n * p * q, tiles, config)
+    steps, slabs = split(n * p * q, tiles, config)
     *norm, relu = prologue or NOTHING
 
-    def run(steps: int, slabs: int, out: Array) -> None:
+    def run(out: Array) -> None:
         launch(
             _conv2d_weight_grad,
             tiles * slabs,
@@ -197,4 +222,4 @@ def _work(
             **config,
         )  # fmt: skip
 
-    return Work(shares, run)
+    return Work(slabs, run)

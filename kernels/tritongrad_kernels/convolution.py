@@ -10,10 +10,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritongrad_kernels import conv, conv3d, conv_stem, depthwise, epilogue
+from tritongrad_kernels import conv, conv3d, conv_stem, conv_weight_grad, depthwise, epilogue
 from tritongrad_kernels.array import Array
+from tritongrad_kernels.conv_grads_tma import Beside as Beside
 from tritongrad_kernels.conv_input_grad import conv2d_input_grad, conv2d_input_grad_with, runs_epilogue
-from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad, conv2d_weight_slabs
+from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad, conv2d_weight_slabs, slabs_of as slabs_of
+from tritongrad_kernels.conv_weight_grad_tma import Job as Job
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.epilogue import Epilogue, Through
 from tritongrad_kernels.prologue import Prologue as Prologue
@@ -97,12 +99,14 @@ def input_grad(
     *,
     addend: Array | None = None,
     addend_bits: Array | None = None,
+    beside: Beside | None = None,
 ) -> Array:
     """The gradient of `convolution` for its input, plus `addend`, an array of its shape and dtype; each is rounded.
 
     With `addend_bits`, uint8 [pixels, C / 8], the addend counts only where bit j of byte i is on for channel 8 i + j.
+    The weight gradient of the same convolution may be `beside` it, to go along.
     """
-    return _input_grad(dy, weight, x_shape, stride, padding, dilation, groups, addend, addend_bits, None)[0]
+    return _input_grad(dy, weight, x_shape, stride, padding, dilation, groups, addend, addend_bits, None, beside)[0]
 
 
 def input_grad_through(
@@ -117,12 +121,14 @@ def input_grad_through(
     through: Through,
     addend: Array | None = None,
     addend_bits: Array | None = None,
+    beside: Beside | None = None,
 ) -> tuple[Array, Array]:
     """g, which is `input_grad` where a ReLU let pass what the convolution read, and 0 elsewhere; and sums over it.
 
     `through` is the norm and the ReLU; sums [runs, 2, C] are those of g and of g (x - mean) rstd, with the norm's x.
     """
-    g, sums = _input_grad(dy, weight, x_shape, stride, padding, dilation, groups, addend, addend_bits, through)
+    given = dy, weight, x_shape, stride, padding, dilation, groups
+    g, sums = _input_grad(*given, addend, addend_bits, through, beside)
     assert sums is not None
     return g, sums
 
@@ -138,6 +144,7 @@ def _input_grad(
     addend: Array | None,
     addend_bits: Array | None,
     through: Through | None,
+    beside: Beside | None,
 ) -> tuple[Array, Array | None]:
     rank, run = _chosen(
         weight.shape, groups, depthwise.depthwise_input_grad, conv2d_input_grad, conv3d.conv3d_input_grad
@@ -147,7 +154,7 @@ def _input_grad(
     addend = None if addend is None else conv.in_channels_last(_lifted(addend, rank))
     after = Epilogue(addend, addend_bits, through)
     if run is conv2d_input_grad and runs_epilogue(*lifted, after):
-        dx, sums = conv2d_input_grad_with(after, *lifted, *geometry)
+        dx, sums = conv2d_input_grad_with(after, *lifted, *geometry, beside=beside)
     else:
         dx, sums = run(*lifted, *geometry), None
         if addend is not None or through is not None:
@@ -197,6 +204,29 @@ def weight_slabs(
     lifted = _lifted(dy, 4), _lifted(x, 4), _lifted_shape(weight_shape, 4)
     found = conv2d_weight_slabs(*lifted, s, p, d, groups, image, prologue)
     return _dropped(found, x.ndim + found.ndim - 4)
+
+
+def weight_job(
+    dy: Array,
+    x: Array,
+    weight_shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    prologue: Prologue | None = None,
+) -> Job | None:
+    """The one launch that `weight_slabs` makes of images, before it is made; None where it is none that can be joined.
+
+    What it stores is described by `slabs_of`.
+    """
+    if depthwise.fits(weight_shape, groups) or x.ndim != 4:
+        return None
+    s, p, d = _geometry(4, stride, padding, dilation)
+    if prologue is None and conv_stem.suits(x, weight_shape, dy.dtype, s, p, d, groups):
+        return None
+    works = conv_weight_grad.weight_works(dy, x, weight_shape, s, p, d, groups, None, prologue)
+    return works[0].job if len(works) == 1 else None
 
 
 def _chosen(

@@ -7,7 +7,9 @@ gradient that it meets, and adds it as it writes. Sums of slabs wait for each ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,8 +26,10 @@ from tritongrad_kernels import (
     pool_norm,
 )
 from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides, empty
+from tritongrad_kernels.convolution import Beside, Job
 from tritongrad_kernels.dtypes import dtype, uint8
 from tritongrad_kernels.epilogue import Through
+from tritongrad_kernels.memory import Memory
 from tritongrad_kernels.pending import Work, await_, claim_on, fill, give, promise, reading
 from tritongrad_kernels.prologue import Prologue
 from tritongrad_kernels.waiting_sums import summed as summed
@@ -339,9 +343,12 @@ def moments(image: Array) -> Array:
 
 
 class InputGrad(Work):
-    """The gradient of a convolution's input, plus `addend`, of which `bits` say what counts unless they are None."""
+    """The gradient of a convolution's input, plus `addend`, of which `bits` say what counts unless they are None.
 
-    __slots__ = ("addend", "bits", "dy", "geometry", "weight", "x_shape")
+    `beside` is the memory that waits for the weight's gradient, which had better be computed at the same time.
+    """
+
+    __slots__ = ("addend", "beside", "bits", "dy", "geometry", "weight", "x_shape")
 
     def __init__(
         self,
@@ -351,27 +358,51 @@ class InputGrad(Work):
         geometry: tuple[Any, ...],
         addend: Array | None = None,
         bits: Array | None = None,
+        beside: weakref.ref[Memory] | None = None,
     ) -> None:
         self.dy, self.weight, self.x_shape, self.geometry = dy, weight, x_shape, geometry
-        self.addend, self.bits = addend, bits
+        self.addend, self.bits, self.beside = addend, bits, beside
 
     @property
     def inputs(self) -> list[Array]:
         return [a for a in (self.dy, self.weight, self.addend, self.bits) if a is not None]
 
     def run(self) -> Array:
-        return convolution.input_grad(
-            self.dy, self.weight, self.x_shape, *self.geometry, addend=self.addend, addend_bits=self.bits
-        )
+        with self._joined() as beside:
+            return convolution.input_grad(
+                self.dy, self.weight, self.x_shape, *self.geometry,
+                addend=self.addend, addend_bits=self.bits, beside=beside,
+            )  # fmt: skip
 
     def through(self, site: Site, relu: Any) -> tuple[Array, Array]:
         """The result through a ReLU, in the place of the result itself, and its sums for the batch norm before that."""
         s = site.statistics
         assert s.mean is not None and s.rstd is not None
-        return convolution.input_grad_through(
-            self.dy, self.weight, self.x_shape, *self.geometry, addend=self.addend, addend_bits=self.bits,
-            through=Through(site.rows, s.mean, s.rstd, site.weight, site.bias, relu),
-        )  # fmt: skip
+        with self._joined() as beside:
+            return convolution.input_grad_through(
+                self.dy, self.weight, self.x_shape, *self.geometry,
+                addend=self.addend, addend_bits=self.bits, beside=beside,
+                through=Through(site.rows, s.mean, s.rstd, site.weight, site.bias, relu),
+            )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _joined(self) -> Iterator[Beside | None]:
+        """The weight's gradient, if it still waits. If it does not join this one it comes next, to hold memory no
+        longer."""
+        block = None if self.beside is None else self.beside()
+        work = None if block is None or not block.waiting else block.origin
+        dry = type(block) is not type(self.dy.memory)
+        if block is None or not isinstance(work, WeightGrad) or work.job is None or dry:
+            yield None
+            return
+        with reading(work.inputs):
+            beside = Beside(work.job, work.room)
+            yield beside
+            if beside.out is not None:
+                give(block, beside.out)
+                work.forget()
+            else:
+                fill(block, work)
 
     def absorb(
         self, formula: Any, operands: Sequence[Any], position: int, kind: dtype | None, out: Array | None
@@ -387,7 +418,8 @@ class InputGrad(Work):
             passed = b.memory.origin
             if passed.gives(b):
                 b, bits = passed.dy, passed.source.bits
-        return promise(InputGrad(self.dy, self.weight, self.x_shape, self.geometry, b, bits), *self.layout)
+        joined = InputGrad(self.dy, self.weight, self.x_shape, self.geometry, b, bits, self.beside)
+        return promise(joined, *self.layout)
 
 
 def input_grad(
@@ -439,6 +471,35 @@ def max_pool2d_input_grad(dy: Array, index: Array, x_shape: Sequence[int], *geom
     return promise(PoolGrad(dy, index, geometry), dy.dtype, x_shape, channels_last_strides(x_shape))
 
 
+class WeightGrad(Work):
+    """Slabs of the gradient of a convolution's weight, for whose input's gradient they wait."""
+
+    __slots__ = ("job", "reads")
+    job: Job | None
+
+    def __init__(self, job: Job, reads: Sequence[Array]) -> None:
+        self.job, self.reads = job, reads
+
+    @property
+    def inputs(self) -> Sequence[Array]:
+        return self.reads
+
+    def room(self) -> Array:
+        kind, shape, strides = self.layout
+        return empty(shape, kind, self.reads[0].device, strides)
+
+    def run(self) -> Array:
+        out = self.room()
+        assert self.job is not None
+        self.job.run(out)
+        self.forget()
+        return out
+
+    def forget(self) -> None:
+        """Hold nothing of what has been read."""
+        self.reads, self.job = (), None
+
+
 def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any) -> Array:
     """The gradient of a convolution's weight, channels innermost, whose slabs wait to be summed with others."""
     with memory.lock:
@@ -446,9 +507,31 @@ def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any
         if isinstance(work, Haloed) and work.gives(x) and work.geometry == (tuple(weight_shape), *geometry):
             image = work.image
         source, site, relu = _before(x, weight_shape, *geometry)
-        with reading([dy, *([x] if site is None else site.inputs)]):
+        reads = [dy, *([x] if site is None else site.inputs)]
+        other = _input_grad_of(dy, tuple(weight_shape), geometry)
+        with reading(reads):
             prologue = None if site is None else _prologue(site, relu)
-            found = convolution.weight_slabs(dy, source, weight_shape, *geometry, image=image, prologue=prologue)
+            job = None
+            if other is not None:
+                job = convolution.weight_job(dy, source, weight_shape, *geometry, prologue=prologue)
+            if job is None:
+                found = convolution.weight_slabs(dy, source, weight_shape, *geometry, image=image, prologue=prologue)
+        if job is not None and other is not None:
+            kind, shape, strides = convolution.slabs_of(job.slabs, weight_shape, dy.dtype)
+            found = promise(WeightGrad(job, reads), kind, shape, strides)
+            other.beside = weakref.ref(found.memory)
         if found.ndim == len(weight_shape):
             return found
         return summed(found, weight_shape, x.dtype, channels_last_strides(weight_shape))
+
+
+def _input_grad_of(dy: Array, weight_shape: tuple[int, ...], geometry: tuple[Any, ...]) -> InputGrad | None:
+    """The gradient of the same convolution's input, if it still waits."""
+    claims = dy.memory.pending.claims if dy.memory.pending is not None else ()
+    for claim in claims:
+        block = claim()
+        work = getattr(block, "origin", None)
+        if isinstance(work, InputGrad) and block.waiting and work.dy.memory is dy.memory:
+            if work.weight.shape == weight_shape and work.geometry == geometry:
+                return work
+    return None

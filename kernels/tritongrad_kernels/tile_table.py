@@ -169,7 +169,7 @@ TILES: dict[str, dict[str, dict[str, int]]] = {
     # is enough for it.
     "conv2d_weight_grad_tma_narrow": {
         "interpret": dict(BO=128, BP=256, BC=128, SPLIT=1 << 20, PROGRAMS=128),
-        "sm_90": dict(BO=128, BP=128, BC=128, SPLIT=1024, PROGRAMS=128, num_warps=4, num_stages=3),
+        "sm_90": dict(BO=128, BP=64, BC=128, SPLIT=1024, PROGRAMS=128, num_warps=4, num_stages=6),
     },
     # Pixels x channels of any number of groups.
     "depthwise": {

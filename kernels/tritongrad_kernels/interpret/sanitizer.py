@@ -151,8 +151,24 @@ class Sanitizer(Memory):
         touched = getattr(self._last, "touched", None)
         if touched is None:
             return None
-        moved = sum(table.sum(axis=1) * itemsize for table, itemsize in touched)
+        moved = sum(region.touched.sum(axis=1) * region.itemsize for region in touched)
         return Traffic(*map(int, np.broadcast_to(moved, 2)))
+
+    @property
+    def distinct_traffic(self) -> Traffic | None:
+        """`traffic`, with what several arguments have in common counted once."""
+        touched = getattr(self._last, "touched", None)
+        if touched is None:
+            return None
+        moved = np.zeros(2, np.int64)
+        for shadow in {id(r.shadow): r.shadow for r in touched}.values():
+            share = np.zeros((2, shadow.nbytes + 1), bool)
+            for region in touched:
+                if region.shadow is shadow:
+                    place = region.lowest - shadow.address
+                    share[:, place : place + region.nbytes] |= region.touched[:, :-1].repeat(region.itemsize, axis=1)
+            moved += share.sum(axis=1)
+        return Traffic(*map(int, moved))
 
     # ------------------------------------------------------------------------------------------------------ launches
 
@@ -175,7 +191,7 @@ class Sanitizer(Memory):
         self.grid, self.active = grid, True
         try:
             programs.run_grid(kernel, bound, grid, self._address)
-            self._last.touched = [(r.touched, r.itemsize) for r in (*self.regions, *self.tables)]
+            self._last.touched = [*self.regions, *self.tables]
         finally:
             self.active = False
 
