@@ -150,6 +150,7 @@ def conv2d_input_grad_with(
     padding: Pair,
     dilation: Pair,
     groups: int,
+    *,
     beside: Beside | None = None,
 ) -> tuple[Array, Array | None]:
     """`conv2d_input_grad`, and what comes `after` it, in one launch: see `epilogue.finish`. `runs_epilogue` says if.

@@ -214,6 +214,7 @@ def weight_job(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
+    *,
     prologue: Prologue | None = None,
 ) -> Job | None:
     """The one launch that `weight_slabs` makes of images, before it is made; None where it is none that can be joined.
