@@ -100,3 +100,12 @@ def test_an_input_overwritten_meanwhile_is_refused() -> None:
     x.mul_(2)
     with pytest.raises(RuntimeError, match="saved by checkpoint is at version 1"):
         y.sum().backward()
+
+
+def test_a_module_that_made_the_input_too() -> None:
+    """The gradient of this call ends at its arguments, whatever they come from."""
+    layer, x = nn.Linear(4, 4), tg.randn(3, 4)
+    layer(layer(layer(x))).sum().backward()
+    want, layer.weight.grad = layer.weight.grad.tolist(), None
+    checkpoint(layer, checkpoint(layer, layer(x))).sum().backward()
+    assert layer.weight.grad.tolist() == want

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -123,3 +124,9 @@ def test_small_networks_learn(network: str) -> None:
 def test_gpt_learns_and_writes() -> None:
     out = run("gpt", "--steps", 3, "--batch-size", 2, "--tell", 3)
     assert losses(out)[-1] < 3.5 and len(out.splitlines()[-1]) == 8 + 3  # what it was given, and what it wrote
+
+
+def test_profile_step(tmp_path: Path) -> None:
+    out = run("profile_step", "--trace", tmp_path / "step.json")
+    assert "BatchNormBackward0" in out and "MODELLED" in out and "interpreter" in out
+    assert json.loads((tmp_path / "step.json").read_text())["traceEvents"]

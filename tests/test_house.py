@@ -36,7 +36,7 @@ LAYERS = [  # lower first; a file may import its own layer and those before it
     {"tritongrad.plan", "tritongrad.roofline"},
     {"tritongrad.nn", "tritongrad.optim", "tritongrad.data", "tritongrad.utils", "tritongrad.hub"},
     {"tritongrad.transforms", "tritongrad.func"},
-    {"tritongrad.amp"},
+    {"tritongrad.amp", "tritongrad.profiler", "tritongrad.autograd.profiler"},
     {"tritongrad.models", "tritongrad.cuda", "tritongrad.compilation", "tritongrad.backends"},
     {"tritongrad.accelerator"},
     {"tritongrad.vision"},

@@ -18,6 +18,7 @@ from tritongrad import (
     nn as nn,
     ops as ops,  # attaches Tensor's operators and methods
     optim as optim,
+    profiler as profiler,
     special as special,
     transforms as transforms,
     utils as utils,
@@ -29,6 +30,7 @@ from tritongrad.autograd import (
     is_grad_enabled as is_grad_enabled,
     is_inference_mode_enabled as is_inference_mode_enabled,
     no_grad as no_grad,
+    profiler as _autograd_profiler,  # so that `autograd.profiler` is there
     set_grad_enabled as set_grad_enabled,
 )
 from tritongrad.backends.determinism import (

@@ -211,7 +211,7 @@ def plan(fn: Callable[..., Any], *args: Any, gpu: GPU | str = DEFAULT_GPU, name:
             fn(*args, **kwargs)
         given = floors(trace, card, _precision(log), _moments(log)) if trace.operations else None
         peak = there + run.peak
-    launches = tuple(_planned(one, card) for one in log)
+    launches = tuple(planned(one, card) for one in log)
     return Plan(name or getattr(fn, "__name__", type(fn).__name__), card, launches, peak, given)
 
 
@@ -221,7 +221,8 @@ def _bytes_there(roots: Any) -> int:
     return sum(-(-m.nbytes // 512) * 512 for m in found)
 
 
-def _planned(one: Launch, gpu: GPU) -> PlannedLaunch:
+def planned(one: Launch, gpu: GPU) -> PlannedLaunch:
+    """A launch with its family and the least time it takes on `gpu`."""
     seconds = gpu.seconds(one.flops, one.bytes, _product_dtype(one), _precision([one]))
     return PlannedLaunch(one.kernel, family_of(one), one.grid, one.flops, one.bytes, seconds * 1e3)
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import tritongrad_kernels
 from tritongrad_kernels import memory
@@ -27,7 +27,7 @@ _overrides: list[Mapping[str, Mapping[str, int]]] = []
 _columns: list[str] = []
 generation = 0
 """Another number whenever `tile` may answer differently than before."""
-_listeners: list[list[Launch]] = []
+_listeners: list[Listener] = []
 _ALONE = contextlib.nullcontext()
 
 
@@ -37,6 +37,12 @@ around: Callable[[Launch, Sequence[Array]], AbstractContextManager[None]] | None
 
 class KernelError(RuntimeError):
     """A kernel could not be compiled or run. Names the kernel and its arguments."""
+
+
+class Listener(Protocol):
+    """Is told of each launch before it starts: a list is one."""
+
+    def append(self, told: Launch, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -163,12 +169,22 @@ def recording() -> Iterator[list[Launch]]:
     """Collect every launch inside the block, with its declared flops and bytes."""
     log: list[Launch] = []
     memory.settle()
-    _listeners.append(log)
+    listen(log)
     try:
         yield log
         memory.settle()
     finally:
-        _listeners.remove(log)
+        unlisten(log)
+
+
+def listen(listener: Listener) -> None:
+    """Tell it of every launch from now on."""
+    _listeners.append(listener)
+
+
+def unlisten(listener: Listener) -> None:
+    """Tell it no more: it, and not another list that happens to hold the same."""
+    _listeners[:] = [other for other in _listeners if other is not listener]
 
 
 def launch(

@@ -14,7 +14,7 @@ import re
 import threading
 import weakref
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import ml_dtypes
@@ -240,6 +240,11 @@ def promised(nbytes: int, device: Device) -> Memory:
     return memory
 
 
+watch: Callable[[Any, int, Device], None] | None = None
+"""Told of bytes as they are taken: the object that goes when they are given back, how many, where. A dry run has no
+such object, and tells of bytes given back as of less than none."""
+
+
 def allocate(nbytes: int, device: Device | None = None) -> Memory:
     """`nbytes` of uninitialised memory. On a machine with a GPU, host memory is pinned so that kernels reach it too."""
     device = DEFAULT_DEVICE if device is None else device if device.type == "cpu" else check_device(device)
@@ -259,6 +264,8 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
         raise OutOfMemoryError(f"{where}: could not allocate {nbytes:,} bytes on {device}") from error
     if POISON:
         storage.fill_(0xFF)
+    if watch is not None:
+        watch(storage, nbytes, device)
     return Memory(storage, device)
 
 
@@ -321,6 +328,8 @@ class DryMemory(Memory):
         run.next_address += self._taken
         run.live += self._taken
         run.peak = max(run.peak, run.live)
+        if watch is not None:
+            watch(None, self._taken, device)
 
     def await_bytes(self) -> None:
         """Take nothing yet."""
@@ -340,6 +349,8 @@ class DryMemory(Memory):
     def __del__(self) -> None:
         if self._taken:
             self._run.live -= self._taken
+            if watch is not None:
+                watch(None, -self._taken, self.device)
 
     @property
     def address(self) -> int:
@@ -517,6 +528,27 @@ class Timer:
     def seconds(self) -> float:
         self._events[1].synchronize()
         return self._events[0].elapsed_time(self._events[1]) / 1e3
+
+
+class Stamp:
+    """The moment at which the current GPU gets here in its current stream, whose device and number it knows."""
+
+    def __init__(self) -> None:
+        stream = torch.cuda.current_stream()
+        self.device, self.stream = stream.device_index, stream.cuda_stream
+        self._event = torch.cuda.Event(enable_timing=True)
+        self._event.record(stream)
+
+    def seconds_to(self, later: Stamp) -> float:
+        """The time between two moments of one GPU that it has got to."""
+        return self._event.elapsed_time(later._event) / 1e3
+
+
+def stamp() -> Stamp | None:
+    """A Stamp; None without a GPU, and while a graph is captured, in which no time passes."""
+    if DEFAULT_DEVICE.type != "cuda" or torch.cuda.is_current_stream_capturing():
+        return None
+    return Stamp()
 
 
 def new_event(timing: bool, blocking: bool) -> Any:

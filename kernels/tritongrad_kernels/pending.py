@@ -27,6 +27,9 @@ enabled = os.environ.get("TRITONGRAD_FUSION", "1") != "0"
 """Whether anything waits. Off, every operation is a launch of its own, which is good for finding out which one does
 what; sums of batch norms may then come out differently in their last bit."""
 
+noted: Callable[[Work], None] | None = None
+"""Told of each work as it is promised: who asks for it is on the stack then, and not when it runs."""
+
 Claim = Callable[[], Any]
 """Gives what has yet to read some memory, with `waiting` and `settle()`: a weak reference to a Memory, for one. None if
 nobody wants it any more."""
@@ -117,6 +120,8 @@ def await_(out: Array, work: Work) -> None:
     with memory.lock:
         block = out.memory
         work.layout, work.version = (out.dtype, out.shape, out.strides), None
+        if noted is not None:
+            noted(work)
         block.origin = work
         if block.pending is None:
             block.pending = _Pending(work, None)

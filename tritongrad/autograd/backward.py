@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import heapq
 import weakref
+from contextlib import nullcontext
 from typing import Any
 
+from tritongrad.autograd import observation
 from tritongrad.autograd.graph import Node, origin_of
 from tritongrad.autograd.mode import as_is, set_grad_enabled
+
+_ALONE = nullcontext()
 
 
 def backward(
@@ -134,7 +138,9 @@ def _run(roots: list, gradients: list, inputs: list | None, retain: bool, create
             wanted = [_is_wanted(origin, needed, inputs) for origin in node.inputs]
             if not any(wanted):
                 continue
-            results = node.run(arrived, wanted)
+            observer = observation.observer
+            with observer.node_running(node) if observer is not None else _ALONE:
+                results = node.run(arrived, wanted)
             borrowed.update(g.array.memory for g in arrived if g is not None)
             for origin, g in zip(node.inputs, results, strict=True):
                 deliver(origin, g)

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tritongrad.autograd import anomaly
+from tritongrad.autograd import anomaly, observation
 from tritongrad.autograd.mode import is_grad_enabled
 from tritongrad_kernels.array import Array
 
@@ -63,6 +63,9 @@ class Node:
         self.saved: list[tuple[Array, int]] = []
         self.sequence = next(_sequence)
         self.line = anomaly.calling_line()
+        observer = observation.observer
+        if observer is not None:
+            observer.node_made(self)
 
     def __repr__(self) -> str:
         return f"<{self.name}Backward>"

@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
+from tritongrad.autograd import observation
 from tritongrad.data.collate import collate, customised, default_collate, default_collate_fn_map, default_convert
 from tritongrad.data.dataset import Dataset
 from tritongrad.data.fetch import Fetcher
@@ -217,7 +218,7 @@ class DataLoader(Generic[T]):
         """`batches` finished and counted. However the iteration ends, workers that are not to be kept end with it."""
         device, done = Device("cpu") if self.pin_memory else None, False
         try:
-            for batch in batches:
+            for batch in observation.each("enumerate(DataLoader)", batches):
                 batch = self._fetcher.finish(batch, device)
                 if self._seed == seed:
                     self._position += 1

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritongrad.autograd import Node, is_grad_enabled
+from tritongrad.autograd import Node, is_grad_enabled, observation
 from tritongrad.tensor import Tensor
 
 _numbers = itertools.count()
@@ -73,8 +73,16 @@ class Hooked:
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        observer = observation.observer
+        if observer is not None:
+            with observer.module_called(self):
+                return self._among_hooks(args, kwargs)
         if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks):
             return self.forward(*args, **kwargs)
+        return self._among_hooks(args, kwargs)
+
+    def _among_hooks(self, args: tuple, kwargs: dict) -> Any:
+        """`forward` with what was asked for around it."""
         late = dict(self._forward_hooks_always_called)
         result: Any = None
         try:

@@ -83,14 +83,23 @@ def _chain(functions: list[Callable]) -> Callable:
     return apply
 
 
-def _run(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[Tensor]]:
-    """The function's result, recorded from aliases of its tensor arguments, which end its graph."""
+def _run(
+    function: Callable, args: Sequence[Any], kwargs: dict[str, Any], apart: bool = False
+) -> tuple[Any, list[Tensor]]:
+    """The function's result, recorded from aliases of its tensor arguments, which end its graph.
+
+    `apart` from their history they are leaves: a parameter that the arguments also come from gets the gradient of this
+    call alone.
+    """
     aliases: list[Tensor] = []
 
     def alias(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        aliases.append(record(value.array, (value, lambda g: g)))
+        if apart and value.requires_grad:
+            aliases.append(value.detach().requires_grad_())
+        else:
+            aliases.append(record(value.array, (value, lambda g: g)))
         return aliases[-1]
 
     positional = [alias(v) for v in args]
@@ -101,13 +110,13 @@ def _run(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> tup
 def _rerun(
     function: Callable, args: Sequence[Any], kwargs: dict[str, Any], state: Tensor | None, casting: precision.Setting
 ) -> tuple[Any, list[Tensor]]:
-    now, casting_now = random.get_rng_state(), precision.setting()
+    now, casting_now, apart = random.get_rng_state(), precision.setting(), not autograd.is_grad_enabled()
     precision.set_setting(casting)
     if state is not None:
         random.set_rng_state(state)
     try:
         with autograd.enable_grad():
-            return _run(function, args, kwargs)
+            return _run(function, args, kwargs, apart)
     finally:
         precision.set_setting(casting_now)
         if state is not None:
