@@ -23,7 +23,7 @@ COMPILE_FOR = os.environ.get("TRITONGRAD_COMPILE_FOR") or None
 if COMPILE_FOR:
     os.environ.pop("TRITON_INTERPRET", None)
 
-INTERPRETED = not COMPILE_FOR and (
+INTERPRETED: bool = not COMPILE_FOR and (
     os.environ.get("TRITON_INTERPRET", "0") not in ("", "0") or not memory.gpu_is_usable()
 )
 

@@ -1,7 +1,8 @@
 """The one way a kernel is started, and how tile sizes are chosen for it (`tile_table.py` has them).
 
 `launch` skips empty grids, checks grid limits and devices, turns Triton's errors into one sentence, and reports each
-launch with its declared flops and bytes to whoever listens (`recording`).
+launch with its declared flops and bytes to whoever listens (`recording`). Where nobody does, launches that were seen
+before go past Triton (`direct`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import tritongrad_kernels
-from tritongrad_kernels import memory
+from tritongrad_kernels import direct, memory
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.descriptors import Described, Descriptor, interpreted, native
 from tritongrad_kernels.dtypes import dtype
@@ -207,10 +208,16 @@ def launch(
     grid = (grid,) if isinstance(grid, int) else grid
     if 0 in grid:
         return
-    name = kernel.fn.__name__
-    if grid[0] >= 2**31 or any(n > 65535 for n in grid[1:]):
-        raise KernelError(f"{name}: grid {grid} exceeds the GPU's limits of (2^31-1, 65535, 65535) programs")
+    if grid[0] >= 2**31 or (len(grid) > 1 and max(grid[1:]) > 65535):
+        raise KernelError(f"{_name(kernel)}: grid {grid} exceeds the GPU's limits of (2^31-1, 65535, 65535) programs")
     with memory.lock:  # before the interpreter's, or two threads could wait for each other
+        try:
+            if direct.available and not (_listeners or around) and direct.start(kernel, grid, args, options):
+                return
+        except KernelError:  # of what was settled
+            raise
+        except Exception as error:
+            raise _failed(kernel, grid, args, error) from error
         device: memory.Device | None = None
         described = False
         for a in args:
@@ -223,11 +230,12 @@ def launch(
                 if device is None:
                     device = a.memory.device
                 elif a.memory.device is not device and a.memory.device != device:
-                    raise RuntimeError(f"{name}: expected all tensors on one device, but they are on {_places(args)}")
+                    where = _places(args)
+                    raise RuntimeError(f"{_name(kernel)}: expected all tensors on one device, but they are on {where}")
         if device is not None and device.type == "cpu":
             memory.host_given_to_kernel()
         if _listeners or around:
-            told = Launch(name, grid, flops, bytes, kernel, tuple(map(_spec, args)), options, at_most)
+            told = Launch(_name(kernel), grid, flops, bytes, kernel, tuple(map(_spec, args)), options, at_most)
             for log in _listeners:
                 log.append(told)
         if memory.in_dry_run():
@@ -240,10 +248,19 @@ def launch(
                 convert = interpreted if tritongrad_kernels.INTERPRETED else native
                 given = [convert(a) if type(a) is Descriptor else a for a in args]
             with memory.on_device(device or memory.DEFAULT_DEVICE), around(told, indirect) if around else _ALONE:
-                kernel[grid](*given, **options)
+                compiled = kernel[grid](*given, **options)
         except Exception as error:
-            told_of = ", ".join(map(_describe, args))
-            raise KernelError(f"{name}[{grid}]({told_of}) failed: {_root(error)}") from error
+            raise _failed(kernel, grid, args, error) from error
+        if direct.available:
+            direct.learn(kernel, args, options, compiled)
+
+
+def _name(kernel: Any) -> str:
+    return kernel.fn.__name__
+
+
+def _failed(kernel: Any, grid: tuple[int, ...], args: Sequence[Any], error: Exception) -> KernelError:
+    return KernelError(f"{_name(kernel)}[{grid}]({', '.join(map(_describe, args))}) failed: {_root(error)}")
 
 
 def _spec(value: Any) -> Any:
