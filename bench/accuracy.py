@@ -47,6 +47,10 @@ class Rounding:
 
     def _check(self, k: int, got: torch.Tensor, want: torch.Tensor) -> float:
         _same_kind(k, got, want)
+        if not got.is_floating_point():
+            if different := int((got != want).sum()):
+                raise WrongResult(f"output {k}: {different} of {got.numel()} numbers are different")
+            return 0.0
         summed = 8 * ROUNDOFF[torch.float32] * (2 + math.sqrt(self.terms)) * want.square().mean().sqrt()
         allowed = want.abs().mul_(1.1 * ROUNDOFF[got.dtype]).add_(summed)
         if self.stored:
@@ -86,13 +90,48 @@ class LikePeer:
         return Error(relative_error(got, want), worst)
 
 
-Bound = Rounding | LikePeer
+@dataclass(frozen=True)
+class Drawn:
+    """Numbers drawn at random: their mean and standard deviation, and what values there may be, if not all.
+
+    Ten times the deviation that independent numbers of this many would have is allowed, and what the dtype rounds off.
+    """
+
+    mean: float
+    std: float
+    values: tuple[float, ...] | None = None
+
+    def check(self, got: Tensors, want: Tensors, peer: Tensors) -> Error:
+        """How far mean and deviation are off, against a deviation; WrongResult if that is not allowed."""
+        worst = Error(0.0, 0.0)
+        for k, (g, w) in enumerate(zip(got, want, strict=True)):
+            _same_kind(k, g, w)
+            rounded = ROUNDOFF[g.dtype] * max(map(abs, self.values or (1.0,)))
+            allowed = 10 * self.std / math.sqrt(g.numel()) + rounded
+            exact = g.float()
+            mean, std = float(exact.mean(dtype=torch.float64)), float(exact.std())
+            off = max(abs(mean - self.mean), abs(std - self.std))
+            if off > allowed:
+                raise WrongResult(f"output {k}: mean {mean:.4g} and deviation {std:.4g} are not what was to be drawn")
+            if self.values is not None:
+                nearest = torch.stack([(exact - v).abs() for v in self.values]).amin(0)
+                if bool((nearest > rounded).any()):
+                    raise WrongResult(f"output {k}: values other than {self.values}")
+            worst = max(worst, Error(off / self.std, off / allowed), key=lambda e: e.of_bound)
+        return worst
+
+
+Bound = Rounding | LikePeer | Drawn
 
 
 def relative_error(got: Tensors, want: Tensors) -> float:
     """|got - want| / |want|, Euclidean, over all tensors together."""
-    off = sum(float(torch.linalg.vector_norm(g.to(w.dtype) - w)) ** 2 for g, w in zip(got, want, strict=True))
-    size = sum(float(torch.linalg.vector_norm(w)) ** 2 for w in want)
+    pairs = [
+        (g.to(w.dtype), w) if w.is_floating_point() else (g.double(), w.double())
+        for g, w in zip(got, want, strict=True)
+    ]
+    off = sum(float(torch.linalg.vector_norm(g - w)) ** 2 for g, w in pairs)
+    size = sum(float(torch.linalg.vector_norm(w)) ** 2 for _, w in pairs)
     return math.sqrt(off / size) if size else math.sqrt(off)
 
 

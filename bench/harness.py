@@ -86,6 +86,7 @@ def match_peer() -> None:
     precision = "ieee" if matmul.precision == "highest" else "tf32"
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision
+    torch.backends.cudnn.rnn.fp32_precision = precision
 
 
 def checked(row: Row) -> tuple[Result, list[Launch], Call, list[torch.Tensor]]:

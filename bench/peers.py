@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import tritongrad_kernels
-from bench.row import Backward, Call, Forward, Row
+from bench.row import Call, Row
 
 PEERS = ("eager", "compile")
 COMPILER: dict[str, Any] = {"mode": "max-autotune-no-cudagraphs", "dynamic": False}
@@ -41,11 +41,18 @@ def of(name: str, row: Row) -> Callable[..., Call] | None:
 
 def _compiled(row: Row) -> Callable[..., Call]:
     torch._dynamo.reset()  # what it compiled for other rows would count against its limit, and be looked at first
+    torch._dynamo.config.recompile_limit = 256  # or it would give up, and time what it did not compile
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     torch._functorch.config.donated_buffer = False  # a gradient is taken many times of one forward pass
-    if isinstance(row.peer, Forward | Backward):
-        return row.peer.compiled(_compile)
+    if hasattr(row.peer, "compiled"):  # it knows which part of it is a function to compile
+        return row.peer.compiled(_compiled_function)
     return lambda *tensors: _compile(row.peer(*tensors))
 
 
-def _compile(function: Callable) -> Callable:
+def _compiled_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    # A plain function, whatever is called: what torch.compile makes of a callable object differs between versions.
+    return _compile(lambda library, *tensors: function(library, *tensors))
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, **COMPILER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -175,3 +175,28 @@ def backward(function: Callable[..., Any], dy: Input, inputs: dict[str, Input], 
     places = tuple(list(inputs).index(name) for name in wanted.split())
     sides = [Backward(library, function, places) for library in LIBRARIES]
     return Row(inputs={"dy": dy, **inputs}, ours=sides[0], peer=sides[1], **fields)
+
+
+def both(
+    function: Callable[..., Any], wanted: str, *, inputs: dict[str, Input], op: str = "", flops: tuple[int, int],
+    bytes: tuple[int, int], bound: Bound, result: tuple[int, ...], backward_bound: Bound | None = None,
+    **fields: Any,
+) -> list[Row]:  # fmt: skip
+    """A row for `function` and one for its gradients; `flops` and `bytes` are a pair: of one, of the other.
+
+    `result` is the shape of what the function gives.
+    """
+    dy = Input(result, rowwise=any(i.rowwise for i in inputs.values()))
+    before, after = (f"{op} {direction}".strip() for direction in ("forward", "backward"))
+    return [
+        forward(function, inputs=inputs, op=before, flops=flops[0], bytes=bytes[0], bound=bound, **fields),
+        backward(
+            function, dy, inputs, wanted, op=after, flops=flops[1], bytes=bytes[1], bound=backward_bound or bound,
+            **fields,
+        ),
+    ]  # fmt: skip
+
+
+def ranked(rank: int, rows: Iterable[Row]) -> list[Row]:
+    """The rows with another rank."""
+    return [replace(row, rank=rank) for row in rows]

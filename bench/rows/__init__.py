@@ -7,16 +7,30 @@ from collections.abc import Sequence
 
 import tritongrad_kernels
 from bench.row import Row
-from bench.rows import conv, matmul, norm, optim, resnet
+from bench.rows import (
+    attention,
+    conv,
+    convolutions,
+    elementwise,
+    index,
+    matmul,
+    norm,
+    norms,
+    optim,
+    pool,
+    random,
+    reduce,
+    resnet,
+    rnn,
+    softmax,
+)
 
-GPU: list[Row] = [*matmul.GPU, *conv.GPU, *norm.GPU, *optim.GPU, *resnet.GPU]
-INTERPRETER: list[Row] = [
-    *matmul.INTERPRETER,
-    *conv.INTERPRETER,
-    *norm.INTERPRETER,
-    *optim.INTERPRETER,
-    *resnet.INTERPRETER,
-]
+_SUITES = (
+    matmul, conv, norm, optim, attention, norms, softmax, pool, elementwise, convolutions, index, reduce, random, rnn,
+    resnet,
+)  # fmt: skip
+GPU: list[Row] = [row for suite in _SUITES for row in suite.GPU]
+INTERPRETER: list[Row] = [row for suite in _SUITES for row in suite.INTERPRETER]
 
 
 def here() -> list[Row]:

@@ -10,7 +10,7 @@ import torch
 
 import tritongrad as tg
 from bench.accuracy import Rounding
-from bench.row import Call, Input, Row, itemsize
+from bench.row import Call, Input, Row, itemsize, ranked
 from tritongrad.ops import conv
 
 
@@ -114,21 +114,51 @@ def passes(layer: Layer, batch: int, dtype: str) -> list[Row]:
 BASIC = Layer(64, 64, 56, 3, 1)
 STRIDED = Layer(64, 128, 56, 3, 2)
 EXPAND = Layer(64, 256, 56, 1, 1)
-LAYERS = [
-    BASIC,
-    STRIDED,
-    EXPAND,
-    Layer(3, 64, 224, 7, 2),  # the stem
-    Layer(256, 512, 56, 1, 2),  # ResNet-50's shortcut
-    Layer(256, 256, 14, 3, 1),
-    Layer(512, 512, 7, 3, 1),
-]
+STEM = Layer(3, 64, 224, 7, 2)
+SHORTCUT = Layer(256, 512, 56, 1, 2)
+
+
+def _stage(channels: int, size: int) -> list[Layer]:
+    """ResNet-50's second to fourth stage, which begins with images of `size` and four times as many channels as this.
+
+    Its first block narrows, halves the image, widens, and has a shortcut; the others keep the image.
+    """
+    inner, outer, half = 2 * channels, 8 * channels, size // 2
+    return [
+        Layer(4 * channels, inner, size, 1, 1),
+        Layer(inner, inner, size, 3, 2),
+        Layer(inner, outer, half, 1, 1),
+        Layer(4 * channels, outer, size, 1, 2),
+        Layer(outer, inner, half, 1, 1),
+        Layer(inner, inner, half, 3, 1),
+    ]
+
+
+FIRST_STAGE = [Layer(64, 64, 56, 1, 1), BASIC, EXPAND, Layer(256, 64, 56, 1, 1)]
+RESNET50 = [STEM, *FIRST_STAGE, *_stage(64, 56), *_stage(128, 28), *_stage(256, 14)]
+# What ResNet-18 has besides: narrower blocks that halve the image, and their shortcuts.
+RESNET18_ONLY = [Layer(c, 2 * c, size, window, 2) for c, size in ((64, 56), (128, 28), (256, 14)) for window in (3, 1)]
+# One of each kind: most of the arithmetic, most of the memory, the first, a shortcut, few pixels.
+FEW = [BASIC, EXPAND, Layer(256, 256, 14, 3, 1), STEM, SHORTCUT, Layer(128, 128, 56, 3, 2), Layer(512, 512, 7, 3, 1)]
+
+
+def suite(layers: Sequence[Layer], batch: int, dtype: str) -> list[Row]:
+    return [row for layer in layers for row in passes(layer, batch, dtype)]
+
 
 GPU = [
-    *(row for layer in LAYERS for batch in (256, 32) for row in passes(layer, batch, "bfloat16")),
-    *(row for layer in (BASIC, EXPAND) for row in passes(layer, 32, "float32")),
+    *ranked(0, suite(FEW, 256, "bfloat16")),
+    *suite([layer for layer in RESNET50 if layer not in FEW], 256, "bfloat16"),
+    *suite([BASIC, EXPAND], 32, "float32"),
+    *ranked(2, suite(RESNET18_ONLY, 256, "bfloat16")),
+    *ranked(2, suite([*RESNET50, *RESNET18_ONLY], 32, "bfloat16")),
+    *ranked(2, suite([BASIC, EXPAND, STEM], 256, "float16")),
 ]
 INTERPRETER = [
-    *(row for layer in LAYERS[:5] for row in passes(replace(layer, size=layer.size // 4), 2, "bfloat16")),
-    *(row for layer in (BASIC, STRIDED) for row in passes(replace(layer, size=14), 2, "float32")),
+    *(
+        row
+        for layer in (BASIC, STRIDED, EXPAND, STEM, SHORTCUT)
+        for row in passes(replace(layer, size=layer.size // 4), 2, "bfloat16")
+    ),
+    *suite([replace(layer, size=14) for layer in (BASIC, STRIDED)], 2, "float32"),
 ]

@@ -87,6 +87,8 @@ def training_step(network: str, batch: int, size: int, dtype: str) -> Row:
         ours=partial(_ours, network),
         peer=partial(_peer, network),
         bound=BOUND[dtype],
+        rank=2,
+        compiles=False,
     )
 
 
