@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import gate, gate_rules, host, modelled, peers, results, session, tables
+from bench import gate, gate_rules, host, launch_cost, modelled, peers, results, session, tables
 from bench.results import Run
 from bench.worker import WorkerDied
 
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     compile.add_argument("--accept", action="store_true", help="make this run's figures the table")
     compile.add_argument("--jobs", type=int, metavar="N", help="processes that compile (default: one a processor)")
     compile.set_defaults(command=_compile)
-    cost = commands.add_parser("host", help="time what operations cost in Python, beside torch's")
+    cost = commands.add_parser("host", help="time what operations and launches cost in Python, beside torch's")
     cost.set_defaults(command=_host)
     return parser
 
@@ -115,6 +115,7 @@ def _compile(options: argparse.Namespace) -> int:
 
 def _host(options: argparse.Namespace) -> int:
     tables.show(host.TITLE, host.table(host.measured()), [])
+    tables.show(launch_cost.TITLE, launch_cost.table(launch_cost.measured()), launch_cost.notes())
     return 0
 
 
