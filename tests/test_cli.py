@@ -50,6 +50,18 @@ def test_the_longest_launches_only() -> None:
     assert "kernel" not in run(*SMALL, "--top", "0")[1]
 
 
+def test_plan_writes_a_timeline(tmp_path: Path) -> None:
+    code, out, _ = run(*SMALL, "--top", "0", "--trace", str(tmp_path / "step.json"))
+    trace = json.loads((tmp_path / "step.json").read_text())
+    assert code == 0 and f"timeline in {tmp_path / 'step.json'}" in out and trace["otherData"]["modelled"]
+    kernels = [e for e in trace["traceEvents"] if e.get("cat") == "kernel, modelled"]
+    floor = float(next(line for line in out.splitlines() if line.strip().startswith("this plan")).split()[4])
+    assert sum(e["dur"] for e in kernels) / 1e3 == pytest.approx(floor, abs=0.006)
+    assert {e["args"]["module"] for e in kernels} >= {"conv1", "layer1.0.conv1", "layer4.1.bn2"}
+    code, _, err = run("plan", "mlp", "--trace", str(tmp_path / "nowhere" / "x.json"))
+    assert code == 1 and err.startswith("tritongrad: ") and err.count("\n") == 1
+
+
 def test_plan_draws(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     target = tmp_path / "roofline.png"

@@ -271,7 +271,7 @@ def test_launches_that_a_gpu_did_not_time_are_counted(monkeypatch: pytest.Monkey
     clock = Clock()
     answers = iter([clock, clock, clock, lambda: None])
     x = tg.rand(8)
-    with measured(monkeypatch, lambda: next(answers)(), "GeForce 256") as p:
+    with measured(monkeypatch, lambda: next(answers)(), "NVIDIA GH200 480GB") as p:
         monkeypatch.setattr("tritongrad_kernels.INTERPRETED", True)
         x + x
         x * x
@@ -462,13 +462,18 @@ def test_decorated_functions_and_loaders_have_labels() -> None:
     def augment(x: tg.Tensor, depth: int = 1) -> tg.Tensor:
         return augment(x, depth - 1) if depth else x + 1
 
-    data = tg.utils.data.TensorDataset(tg.rand(4, 2))
+    nvtx, data = tg.cuda.nvtx, tg.utils.data.TensorDataset(tg.rand(4, 2))
     assert augment(tg.zeros(1)).item() == 1  # nobody profiles
     with profile() as p:
         for (x,) in tg.utils.data.DataLoader(data, batch_size=2):
             augment(x)
+        with nvtx.range("range {}", 1):
+            nvtx.range_push("inside")
+            tg.zeros(1)
+            nvtx.range_pop()
     counts = {a.key: a.count for a in p.key_averages()}
     assert counts["augment"] == 4 and counts["enumerate(DataLoader)"] == 3  # the last finds that there is no more
+    assert counts["range 1"] == counts["inside"] == 1
 
 
 # --------------------------------------------------------------------------------------------------------- schedules

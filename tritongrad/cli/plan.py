@@ -17,6 +17,7 @@ from tritongrad.cli.options import app, checked, fail, one_of
 from tritongrad.gpus import GPU, GPUS, named, of_arch
 from tritongrad.plan import Plan, Table, plan as plan_function
 from tritongrad.precompile import precompile
+from tritongrad.profiler import profile
 from tritongrad.training import NETWORKS, OPTIMIZERS, training_step
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.compile.report import SHARED_LIMIT
@@ -56,6 +57,10 @@ def plan(
     top: Annotated[int | None, typer.Option(min=0, help="List only the launches that take longest.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON: bytes and milliseconds.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the launches under the roofline into this PNG.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Write the modelled step as a Chrome trace, for ui.perfetto.dev, into this file."),
+    ] = None,
 ) -> None:
     """Dry-run one training step: every launch, its floor time on a GPU, peak memory, and what fusing more would give.
 
@@ -64,7 +69,7 @@ def plan(
     """
     card = of_arch(arch) if gpu is None else named(gpu)
     title = f"{model}, batch {batch}, image {image}, {DTYPES[kind].name}"
-    planned = _planned_step(title, card, model, batch, image, DTYPES[kind], classes, optimizer)
+    planned = _planned_step(title, card, model, batch, image, DTYPES[kind], classes, optimizer, trace)
     if plot is not None:
         _plot(planned, plot)
     if json:
@@ -73,6 +78,8 @@ def plan(
     _show(planned, len(planned.launches) if top is None else top)
     if plot is not None:
         typer.echo(f"roofline in {plot}")
+    if trace is not None:
+        typer.echo(f"timeline in {trace}, for ui.perfetto.dev")
 
 
 @app.command("precompile")
@@ -111,8 +118,9 @@ def precompile_command(
 
 
 def _planned_step(
-    title: str, gpu: GPU, network: str, batch: int, image: int, kind: dtype, classes: int, optimizer: str
-) -> Plan:
+    title: str, gpu: GPU, network: str, batch: int, image: int, kind: dtype, classes: int, optimizer: str,
+    trace: Path | None = None,
+) -> Plan:  # fmt: skip
     step: Callable[[], object] | None = None
 
     def first_made_then_run() -> None:
@@ -120,7 +128,16 @@ def _planned_step(
         nonlocal step
         if step is None:
             step = training_step(network, batch, image, kind, classes, optimizer)
-        step()
+            step()
+        elif trace is None:
+            step()
+        else:  # the second call is the one that is planned
+            with profile(gpu=gpu) as profiled:
+                step()
+            try:
+                profiled.export_chrome_trace(trace)
+            except OSError as error:
+                fail(str(error))
 
     return plan_function(first_made_then_run, gpu=gpu, name=title)
 

@@ -1,4 +1,4 @@
-"""torch.cuda.nvtx: ranges for NVIDIA's profilers. Taken and not passed on."""
+"""torch.cuda.nvtx: ranges for NVIDIA's profilers. They are labels of `tritongrad.profiler`, and not passed on."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-_depth = [0]
+from tritongrad.profiler import record_function
+
+_open: list[record_function] = []
 
 
 def range_push(msg: str) -> int:
     """Begin a range; gives how many it is in."""
-    _depth[0] += 1
-    return _depth[0] - 1
+    _open.append(record_function(msg).__enter__())
+    return len(_open) - 1
 
 
 def range_pop() -> int:
     """End the innermost range; gives how many are left."""
-    _depth[0] = max(_depth[0] - 1, 0)
-    return _depth[0]
+    if _open:
+        _open.pop().__exit__()
+    return len(_open)
 
 
 def range_start(msg: str) -> int:

@@ -24,6 +24,8 @@ _LIBRARY = os.path.dirname(contextlib.__file__) + os.sep
 _OPERATIONS = ("ops", "tensor.py", "random.py", "dropout.py", "native.py", "special.py", "linalg.py", "aliasing.py")
 _WITH_STEPS = ("optim", "amp")
 _GRADIENTS = {"_arrive": "AccumulateGrad", "deliver": "add"}
+_SAID = {"along": "recurrent"}
+"""Operations whose function says too little."""
 _TRANSPARENT = ("autograd", "profiler", "generator.py", "tracing.py", "rollback.py")
 
 
@@ -32,6 +34,7 @@ class _Kind(enum.Enum):
 
     NOTHING = enum.auto()
     OPERATION = enum.auto()
+    COMPOSITION = enum.auto()  # of operations, which are told apart
     CAST = enum.auto()  # of operands, by autocast
     STEP = enum.auto()  # a method of an optimizer or a scaler
     NODE = enum.auto()  # the gradients of a recorded operation
@@ -117,8 +120,12 @@ def _kind_of(file: str, name: str, qualified: str) -> tuple[_Kind, str]:
     dunder = name.startswith("__") and name.endswith("__")
     public = "<" not in qualified and (dunder or not name.startswith("_"))
     plain = public and qualified == name
-    if path[0] in _OPERATIONS or (path[0] == "nn" and plain):
-        return (_Kind.OPERATION if public else _Kind.NOTHING), name.strip("_") if dunder else name
+    if path[0] == "nn" and plain:
+        return _Kind.COMPOSITION, name
+    if path[0] == "tensor.py" and plain:  # what records operations
+        return _Kind.NOTHING, name
+    if path[0] in _OPERATIONS:
+        return (_Kind.OPERATION if public else _Kind.NOTHING), name.strip("_") if dunder else _SAID.get(name, name)
     if path[0] in _WITH_STEPS:
         return (_Kind.OPERATION if plain else _Kind.STEP if public else _Kind.NOTHING), name
     if path[0] == "precision.py":
@@ -136,6 +143,8 @@ def locate(frame: FrameType | None, shapes: bool = False, source: bool = False) 
         _, kind, name = _codes.get(id(frame.f_code)) or _known(frame.f_code)
         if kind is _Kind.OPERATION:
             op, owner = name, frame
+        elif kind is _Kind.COMPOSITION:
+            op, owner = op or name, owner or frame
         elif kind is _Kind.CAST:
             cast = name
         elif kind is _Kind.RUN and ran is None:

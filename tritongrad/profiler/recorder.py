@@ -300,7 +300,7 @@ class Recorder:
     def node_made(self, node: Any) -> None:
         scopes = self._here.scopes
         found = locate(sys._getframe(1))
-        op = "" if found.node is not None else found.origin.op
+        op = found.origin.op if found.node is None and found.origin.phase == "forward" else ""
         self._notes.put(node, Origin(op or node.name, scope=scopes[-1] if scopes else None))
 
     def node_running(self, node: Any) -> _Stretch:

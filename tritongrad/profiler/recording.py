@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -162,7 +163,7 @@ def card(wanted: GPU | str | None, default: str) -> GPU | None:
     if not _on_gpu():
         return gpus.named(default)
     name = memory.gpu_name(memory.DEFAULT_DEVICE.index or 0)
-    return next((gpu for known, gpu in gpus.GPUS.items() if known in name), None)
+    return next((gpu for known, gpu in gpus.GPUS.items() if re.search(rf"\b{known}\b", name)), None)
 
 
 def _on_gpu() -> bool:
