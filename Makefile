@@ -14,7 +14,7 @@ GPU = $(shell nvidia-smi -L 2>/dev/null | grep -m 1 '^GPU' || ls /dev/nvidia[0-9
 TORCH_VERSION = $(shell sed -n 's/^torch==//p' constraints.txt)
 PACKAGES = $(foreach d,tritongrad kernels/tritongrad_kernels bench examples,$(if $(wildcard $(d)/*.py),$(d)))
 
-.PHONY: demo test fuzz gate test-lanes check lint types format gpu venv clean
+.PHONY: demo test fuzz gate test-lanes check lint types format gpu gpu-dry venv clean
 
 # One thread: OpenBLAS's others spin while they wait, and lose more than they gain wherever a core is busy.
 demo test fuzz test-lanes: export OPENBLAS_NUM_THREADS = 1
@@ -54,7 +54,7 @@ test-lanes: $(LANES:%=.venv-%/.installed)
 	done
 
 check:
-	@for stage in venv lint types test; do \
+	@for stage in venv lint types test gpu-dry; do \
 	    start=$$(date +%s); \
 	    $(MAKE) --no-print-directory $$stage || exit 1; \
 	    echo "== $$stage: $$(($$(date +%s) - start)) s"; \
@@ -71,11 +71,16 @@ format: .venv/.installed
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-# For a GPU machine that brings its own torch and triton: no .venv, nothing is installed.
-gpu: export PYTHONPATH = .:kernels
+# For a GPU machine that brings its own torch and triton: no .venv, nothing is installed. OUT is where results go.
+gpu gpu-dry: export PYTHONPATH = .:kernels
 gpu:
-	$(PYTHON) -m pytest $(ARGS)
-	$(PYTHON) -m bench
+	$(PYTHON) -m bench.visit $(ARGS)
+
+# The same script without a GPU, on tiny shapes.
+gpu-dry: export TRITON_INTERPRET = 1
+gpu-dry: export OPENBLAS_NUM_THREADS = 1
+gpu-dry: .venv/.installed
+	OUT=$${OUT:-build/gpu-dry} .venv/bin/python -m bench.visit --dry --minutes 10 $(ARGS)
 
 venv: .venv/.installed
 

@@ -9,8 +9,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import gate, gate_rules, host, launch_cost, modelled, peers, results, session, tables
+from bench import (
+    correct,
+    environment,
+    gate,
+    gate_rules,
+    host,
+    kernel_tests,
+    launch_cost,
+    modelled,
+    peers,
+    results,
+    session,
+    tables,
+    visit,
+)
 from bench.results import Run
+from bench.training import cli as training
 from bench.worker import WorkerDied
 
 
@@ -41,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=results.FOLDER, help="where results go (%(default)s)"
     )
+    parser.add_argument("--into", metavar="FILE", type=Path, help="add to this results file instead")
     commands = parser.add_subparsers(title="commands; without one, the benchmark is run", metavar="")
     report = commands.add_parser("report", help="print a results file as a Markdown table")
     report.add_argument("file", type=Path)
@@ -59,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     compile.set_defaults(command=_compile)
     cost = commands.add_parser("host", help="time what operations and launches cost in Python, beside torch's")
     cost.set_defaults(command=_host)
+    where = commands.add_parser("environment", help="say in a line what this machine is")
+    where.set_defaults(command=_environment)
+    for module in (training, correct, kernel_tests, visit):
+        module.add(commands)
     return parser
 
 
@@ -70,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.list:
         print("\n".join(r.name for r in selection.rows()))
         return 0
-    run, path = session.run(selection, options.device_label, options.commit, options.out)
+    run, path = session.run(selection, options.device_label, options.commit, options.out, options.into)
     tables.show(tables.headline(run), tables.of_run(run), tables.notes(run))
     if run.host:
         tables.show(host.TITLE, host.table([host.Cost(**cost) for cost in run.host]), [])
@@ -85,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     run = results.load(options.file)
     print(tables.markdown(run))
+    print("\n".join(training.markdown(run)))
     if options.png is not None:
         _draw(run, options.png)
     return 0
@@ -111,6 +132,11 @@ def _show_comparison(before: Run, after: Run) -> None:
 
 def _compile(options: argparse.Namespace) -> int:
     return gate.run(options.arch or gate_rules.ARCHITECTURES, options.accept, options.jobs)
+
+
+def _environment(options: argparse.Namespace) -> int:
+    print(environment.line())
+    return 0
 
 
 def _host(options: argparse.Namespace) -> int:

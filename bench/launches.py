@@ -46,21 +46,29 @@ def tile_of(launches: Sequence[Launch]) -> str | None:
 
 
 def precompile(rows: Iterable[Row], arch: str, seconds: float, jobs: int | None = None) -> str:
-    """Compile what rows launch into Triton's cache for at most `seconds`, in their order; what was done, in a sentence.
-
-    A GPU's compiler otherwise runs one kernel at a time while the GPU waits. Nothing depends on it: what is missing is
-    compiled when it is launched, and what cannot be compiled fails in its row.
-    """
-    began, done, log = time.perf_counter(), 0, []
+    """Compile what rows launch, in their order; see `compiled_ahead`."""
+    log: list[Launch] = []
     for row in rows:
         try:
             log += of(row, arch)
         except Exception as error:  # the row itself will say so, where it is run
             print(f"not compiled ahead: {row.name}: {error}")
+    return compiled_ahead(log, arch, seconds, jobs)
+
+
+def compiled_ahead(log: Sequence[Launch], arch: str, seconds: float, jobs: int | None = None) -> str:
+    """Compile launches into Triton's cache for at most `seconds`, in their order; what was done, in a sentence.
+
+    A GPU's compiler otherwise runs one kernel at a time while the GPU waits. Nothing depends on it: what is missing is
+    compiled when it is launched, and what cannot be compiled fails where it is run.
+    """
+    began, done = time.perf_counter(), 0
     with compile.kept():
         variants = compile.specialise(log, arch)
-        for _ in compile.compile_all(variants, jobs):
+        for report in compile.compile_all(variants, jobs):
             done += 1
+            if report.error:
+                print(f"not compiled ahead: {report.variant.kernel}: {report.error}")
             if time.perf_counter() - began > seconds:
                 break
     return f"{done} of {len(variants)} kernels compiled ahead in {time.perf_counter() - began:.0f} s"

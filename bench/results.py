@@ -164,6 +164,18 @@ def path_of(run: Run, folder: Path) -> Path:
     return folder / run.device / f"{run.date[:10]}-{run.commit}{suffix}.json"
 
 
+def take_up(run: Run, path: Path) -> None:
+    """Give a run that will be written to `path` what is there already: it goes on with the same file."""
+    if path.exists():
+        old = load(path)
+        run.rows, run.training, run.curves = old.rows, old.training, old.curves
+        run.ceilings, run.host, run.modelled = old.ceilings, old.host, old.modelled
+        if run.selection and old.selection:
+            run.selection = "; ".join(dict.fromkeys([*old.selection.split("; "), run.selection]))
+        else:
+            run.selection = None
+
+
 def save(run: Run, path: Path) -> None:
     """Write a run; a reader finds the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,12 +62,20 @@ class Selection:
         return " ".join(chosen) or None
 
 
-def run(selection: Selection, label: str | None, commit: str | None, folder: Path) -> tuple[Run, Path]:
-    """Run it, and write the results after each row, so that an interrupted run leaves what it found."""
+def run(
+    selection: Selection, label: str | None, commit: str | None, folder: Path, into: Path | None = None
+) -> tuple[Run, Path]:
+    """Run it, and write the results after each row, so that an interrupted run leaves what it found.
+
+    `into` is a file to add to; rows of the same name are replaced there.
+    """
     end = math.inf if selection.minutes is None else time.monotonic() + 60 * selection.minutes
     chosen = selection.rows()
     found = results.begin(label, commit, selection.words())
-    path = results.path_of(found, folder)
+    path = into or results.path_of(found, folder)
+    if into is not None:
+        results.take_up(found, into)
+        found.rows = [r for r in found.rows if r.name not in {new.name for new in chosen}]
     if selection.ahead and not tritongrad_kernels.INTERPRETED:
         # Half of the time at most: what is left is compiled row by row.
         spare = min(600.0, (end - time.monotonic()) / 2)

@@ -22,11 +22,11 @@ class WorkerDied(Exception):
 class Worker:
     """`with Worker() as worker: worker.run(row)`. Starts a new child whenever the last one did not survive its row.
 
-    `beside` names the peers (`bench.peers`).
+    `beside` names the peers (`bench.peers`). Without `timed` rows are checked only.
     """
 
-    def __init__(self, beside: Sequence[str] = ("eager",)) -> None:
-        self._beside = tuple(beside)
+    def __init__(self, beside: Sequence[str] = ("eager",), timed: bool = True) -> None:
+        self._beside, self._timed = tuple(beside), timed
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self.ceilings: dict[str, float] | None = None
@@ -59,7 +59,7 @@ class Worker:
         # Never fork: a forked process cannot use a GPU its parent has used.
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._child = context.Process(target=_serve, args=(other, self._beside), daemon=True)
+        self._child = context.Process(target=_serve, args=(other, self._beside, self._timed), daemon=True)
         self._child.start()
         other.close()
         try:
@@ -85,9 +85,9 @@ class Worker:
         return f"exit code {code}"
 
 
-def _serve(pipe: Connection, beside: Sequence[str]) -> None:
+def _serve(pipe: Connection, beside: Sequence[str], timed: bool) -> None:
     """The child: rows in, results out, until the parent goes or the device is of no more use."""
-    harness = Harness(beside)
+    harness = Harness(beside, timed)
     pipe.send(harness.ceilings)
     usable = True
     while usable:

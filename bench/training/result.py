@@ -19,7 +19,8 @@ class Trained:
     peak_bytes        the most memory that tensors held at once, `reserved_bytes` that was taken from the driver
     launches          kernels a step starts; None where nobody counted
     first_step_s      from the model being there to the first loss, with whatever caches there were
-    cold_step_s       the same in a new process with empty caches, `warm_step_s` in the next one
+    cold_step_s       the same in a new process with empty caches, `warm_step_s` in the next one;
+                      `cold_trouble` is why neither is known
     losses            of the first steps, all sides beginning alike
     """
 
@@ -37,6 +38,7 @@ class Trained:
     first_step_s: float | None = None
     cold_step_s: float | None = None
     warm_step_s: float | None = None
+    cold_trouble: str | None = None
     losses: list[float] = field(default_factory=list)
 
 
