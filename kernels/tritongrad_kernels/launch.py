@@ -234,6 +234,7 @@ def launch(
                     raise RuntimeError(f"{_name(kernel)}: expected all tensors on one device, but they are on {where}")
         if device is not None and device.type == "cpu":
             memory.host_given_to_kernel()
+        told: Launch | None = None
         if _listeners or around:
             told = Launch(_name(kernel), grid, flops, bytes, kernel, tuple(map(_spec, args)), options, at_most)
             for log in _listeners:
@@ -247,7 +248,12 @@ def launch(
             if described:
                 convert = interpreted if tritongrad_kernels.INTERPRETED else native
                 given = [convert(a) if type(a) is Descriptor else a for a in args]
-            with memory.on_device(device or memory.DEFAULT_DEVICE), around(told, indirect) if around else _ALONE:
+            with (
+                memory.on_device(device or memory.DEFAULT_DEVICE),
+                around(told, indirect) if around and told else _ALONE,
+            ):
+                if told and direct.available and direct.start(kernel, grid, args, options):
+                    return  # as it would be if nobody were told, so that what is taken is its time
                 compiled = kernel[grid](*given, **options)
         except Exception as error:
             raise _failed(kernel, grid, args, error) from error

@@ -242,7 +242,7 @@ def promised(nbytes: int, device: Device) -> Memory:
 
 watch: Callable[[Any, int, Device], None] | None = None
 """Told of bytes as they are taken: the object that goes when they are given back, how many, where. A dry run has no
-such object, and tells of bytes given back as of less than none."""
+such object, and tells of bytes given back as of less than none. Other threads may set it at any time."""
 
 
 def allocate(nbytes: int, device: Device | None = None) -> Memory:
@@ -264,8 +264,8 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
         raise OutOfMemoryError(f"{where}: could not allocate {nbytes:,} bytes on {device}") from error
     if POISON:
         storage.fill_(0xFF)
-    if watch is not None:
-        watch(storage, nbytes, device)
+    if (told := watch) is not None:
+        told(storage, nbytes, device)
     return Memory(storage, device)
 
 
@@ -328,8 +328,8 @@ class DryMemory(Memory):
         run.next_address += self._taken
         run.live += self._taken
         run.peak = max(run.peak, run.live)
-        if watch is not None:
-            watch(None, self._taken, device)
+        if (told := watch) is not None:
+            told(None, self._taken, device)
 
     def await_bytes(self) -> None:
         """Take nothing yet."""
@@ -349,8 +349,8 @@ class DryMemory(Memory):
     def __del__(self) -> None:
         if self._taken:
             self._run.live -= self._taken
-            if watch is not None:
-                watch(None, -self._taken, self.device)
+            if (told := watch) is not None:
+                told(None, -self._taken, self.device)
 
     @property
     def address(self) -> int:

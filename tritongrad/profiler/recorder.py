@@ -147,12 +147,12 @@ class Recorder:
 
     def install(self) -> None:
         """Listen from now on."""
-        self._around = launch.around
         self._base()
-        launch.around = self.supervise
-        launch.listen(self)
-        pending.noted = self._promised
-        observation.observer = self
+        with memory.lock:  # no thread is in the middle of a launch
+            self._around, launch.around = launch.around, self.supervise
+            launch.listen(self)
+            pending.noted = self._promised
+            observation.observer = self
 
     def _watch_memory(self) -> None:
         """Write down what memory is taken from now on, and what there is."""
@@ -164,10 +164,11 @@ class Recorder:
 
     def remove(self) -> None:
         """Listen no longer."""
-        launch.unlisten(self)
-        if launch.around == self.supervise:  # else somebody has come after, who calls this one
-            launch.around = self._around
-        memory.watch = pending.noted = observation.observer = None
+        with memory.lock:
+            launch.unlisten(self)
+            if launch.around == self.supervise:  # else somebody has come after, who calls this one
+                launch.around = self._around
+            memory.watch = pending.noted = observation.observer = None
         self._blocks.clear()
         self._modules.clear()
 
