@@ -22,7 +22,7 @@ from tritongrad.nn import functional as F
 from tritongrad.profiler import ProfilerAction, ProfilerActivity, profile, record_function, schedule
 from tritongrad.profiler.table import SORTS
 from tritongrad.utils.checkpoint import checkpoint
-from tritongrad_kernels import launch, memory, pending
+from tritongrad_kernels import INTERPRETED, launch, memory, pending
 
 
 class Block(nn.Module):
@@ -257,6 +257,7 @@ def test_events_of_a_gpu_are_what_times_are_then(monkeypatch: pytest.MonkeyPatch
     product, total = p.events()
     assert (product.device_us, total.device_us) == (5.0, 5.0) and product.roofline == product.floor_us / 5.0
     text = p.key_averages().table()
+    assert "launches fill 67% of the GPU's time" in text  # two times 5 us of 15
     assert "measured on NVIDIA H200 by CUDA events" in text and "roofline %" in text and "MODELLED" not in text
     trace = json.loads(json.dumps(tg.profiler.trace.trace_of(p._done[0])))
     kernels = [e for e in trace["traceEvents"] if e.get("cat") == "kernel"]
@@ -264,6 +265,38 @@ def test_events_of_a_gpu_are_what_times_are_then(monkeypatch: pytest.MonkeyPatch
     first, second = p._done[0].launches
     assert second.device_start - first.device_start == 10_000
     assert trace["otherData"]["modelled"] is False
+
+
+class Stream:
+    device_index, cuda_stream = 3, 77
+
+
+class CudaEvent:
+    """torch's, without a GPU."""
+
+    recorded: list[Any] = []  # noqa: RUF012
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self, stream: Any) -> None:
+        self.recorded.append(stream)
+
+    def elapsed_time(self, later: Any) -> float:
+        return 1.5  # milliseconds
+
+
+def test_stamps_are_torchs_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    capturing, stream = [True, False, False], Stream()
+    assert memory.stamp() is None or not INTERPRETED
+    monkeypatch.setattr(memory, "DEFAULT_DEVICE", memory.Device("cuda", 3))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing.pop(0))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "Event", CudaEvent)
+    assert memory.stamp() is None
+    first, last = memory.stamp(), memory.stamp()
+    assert first is not None and last is not None and (first.device, first.stream) == (3, 77)
+    assert first.seconds_to(last) == 0.0015 and CudaEvent.recorded == [stream, stream]
 
 
 def test_launches_that_a_gpu_did_not_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,8 @@ def _kind_of(file: str, name: str, qualified: str) -> tuple[_Kind, str]:
     plain = public and qualified == name
     if path[0] == "nn" and plain:
         return _Kind.COMPOSITION, name
+    if path[0] == "compilation":  # what was captured has no other names when it is replayed
+        return _Kind.COMPOSITION, "replay"
     if path[0] == "tensor.py" and plain:  # what records operations
         return _Kind.NOTHING, name
     if path[0] in _OPERATIONS:

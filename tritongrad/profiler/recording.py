@@ -90,6 +90,16 @@ class Recording:
         plan = self.plans.get(id(one))
         return 0.0 if plan is None else plan.floor_ms / 1e3
 
+    @functools.cached_property
+    def busy(self) -> float | None:
+        """The share of the time from the first launch's beginning on a GPU to the last one's end that is a launch's."""
+        timed = [one for one in self.launches if one.device_ns]
+        if not timed:
+            return None
+        end = max(one.device_start + (one.device_ns or 0) for one in timed)
+        whole = end - min(one.device_start for one in timed)
+        return sum(one.device_ns or 0 for one in timed) / whole if whole > 0 else None
+
     @property
     def untimed(self) -> int:
         """How many launches were not timed although others were: in a dry run, or while a graph was captured."""

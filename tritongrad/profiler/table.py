@@ -213,4 +213,6 @@ def _below(events: EventList, rows: list[Any]) -> list[str]:
     line += f"; the host took {_said((recording.ended - recording.started) / 1e3, _TIMES)}"
     if recording.ran:
         line += f", of which the interpreter {_said(sum(one.ran_us for one in launches), _TIMES)}"
+    if recording.busy is not None:
+        line += f"; launches fill {recording.busy:.0%} of the GPU's time between the first and the last"
     return [line, *(f"peak memory on {place}: {_said(peak, _BYTES)}" for place, peak in recording.peaks.items())]
