@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import tritongrad_kernels
 from bench import (
     correct,
     environment,
@@ -22,11 +23,13 @@ from bench import (
     results,
     session,
     tables,
+    tune,
     visit,
 )
 from bench.results import Run
 from bench.training import cli as training
 from bench.worker import WorkerDied
+from tritongrad_kernels import memory, tile_cells
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -73,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     compile.add_argument("--accept", action="store_true", help="make this run's figures the table")
     compile.add_argument("--jobs", type=int, metavar="N", help="processes that compile (default: one a processor)")
     compile.set_defaults(command=_compile)
+    tuned = commands.add_parser("tune", help="measure tiles of kernels on this GPU and keep the faster ones")
+    tuned.add_argument("families", metavar="FAMILY|all", help="families of rows, A,B")
+    tuned.add_argument("--minutes", metavar="M", type=float, required=True, help="begin nothing after them")
+    tuned.add_argument("--arch", default="sm_90", help="without a GPU, compile candidates for this (%(default)s)")
+    tuned.add_argument("--table", metavar="FILE", type=Path, default=tile_cells.MEASURED, help="where winners go")
+    tuned.add_argument("--state", metavar="FILE", type=Path, help="what is known already (in the results' folder)")
+    tuned.add_argument("--jobs", type=int, metavar="N", help="processes that compile (default: one a processor)")
+    tuned.set_defaults(command=_tune)
     cost = commands.add_parser("host", help="time what operations and launches cost in Python, beside torch's")
     cost.set_defaults(command=_host)
     where = commands.add_parser("environment", help="say in a line what this machine is")
@@ -136,6 +147,14 @@ def _compile(options: argparse.Namespace) -> int:
 
 def _environment(options: argparse.Namespace) -> int:
     print(environment.line())
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    here = tritongrad_kernels.INTERPRETED
+    arch = options.arch if here else "sm_{}{}".format(*memory.gpu_capability())
+    found = tune.run(options.families, options.minutes, arch, options.table, options.state, options.jobs)
+    tables.show("Tiles", tune.table(found), [tune.NOT_HERE] if here else [f"winners are in {options.table}"])
     return 0
 
 

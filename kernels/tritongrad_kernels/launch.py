@@ -20,15 +20,15 @@ from tritongrad_kernels import direct, memory
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.descriptors import Described, Descriptor, interpreted, native
 from tritongrad_kernels.dtypes import dtype
-from tritongrad_kernels.tile_table import TILES as TILES
+from tritongrad_kernels.tile_cells import GPUS, TILES as TILES, cell, replaced
 
-_GPUS = ("sm_80", "sm_90", "sm_100")
 _WITH_TMA = ("sm_90", "sm_100")
 _overrides: list[Mapping[str, Mapping[str, int]]] = []
 _columns: list[str] = []
 generation = 0
 """Another number whenever `tile` may answer differently than before."""
 _listeners: list[Listener] = []
+_asked: list[set[tuple[str, bool]]] = []
 _ALONE = contextlib.nullcontext()
 
 
@@ -91,22 +91,13 @@ def arch() -> str:
 def column_for(architecture: str) -> str:
     """The newest column of the tile table that a GPU of `architecture`, like "sm_86" or "gfx942", can run."""
     vendor, _, number = architecture.partition("_")
-    known = [int(name.partition("_")[2]) for name in _GPUS]
-    return f"{vendor}_{max((k for k in known if k <= int(number)), default=known[0])}" if number else _GPUS[0]
+    known = [int(name.partition("_")[2]) for name in GPUS]
+    return f"{vendor}_{max((k for k in known if k <= int(number)), default=known[0])}" if number else GPUS[0]
 
 
 def has_tma() -> bool:
     """Whether the column in use is one of GPUs that follow descriptors (see `descriptors`)."""
     return (_columns[-1] if _columns else arch()) in _WITH_TMA
-
-
-def _row(name: str, itemsize: int) -> Mapping[str, int]:
-    column = _columns[-1] if _columns else arch()
-    row = TILES[name]
-    if column not in row:  # a row lists only what differs from the architecture before
-        older = _GPUS[: _GPUS.index(column)] if column in _GPUS else _GPUS
-        column = next(c for c in reversed(older) if c in row)
-    return row.get(f"{column} float32", row[column]) if itemsize >= 4 else row[column]
 
 
 def tile(name: str, *, least: int = 1, itemsize: int = 4, **extents: int) -> dict[str, int]:
@@ -118,7 +109,9 @@ def tile(name: str, *, least: int = 1, itemsize: int = 4, **extents: int) -> dic
     the others grow, so that a thread still has 16 bytes to load at once. Options of the launch (num_warps, num_stages)
     come along.
     """
-    chosen = dict(_row(name, itemsize))
+    chosen = dict(cell(name, _columns[-1] if _columns else arch(), itemsize))
+    for asked in _asked:
+        asked.add((name, itemsize >= 4))
     for override in _overrides:
         chosen.update(override.get(name, {}))
     room = chosen.pop("LEAST", 1)
@@ -151,6 +144,34 @@ def column(name: str) -> Iterator[None]:
     """Take tiles from another architecture's column, e.g. to run a GPU's production tiles in the interpreter."""
     with _pushed(_columns, name):
         yield
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[set[tuple[str, bool]]]:
+    """Collect which rows of the tile table are asked for, and whether for elements of 4 bytes and more."""
+    found: set[tuple[str, bool]] = set()
+    with _pushed(_asked, found):
+        yield found
+
+
+def replace_cells(name: str, cells: Mapping[str, Mapping[str, int]]) -> None:
+    """From here on row `name` of the table has these tiles in these columns."""
+    global generation
+    TILES[name] = replaced(TILES[name], cells)
+    generation += 1
+
+
+@contextlib.contextmanager
+def with_cells(name: str, cells: Mapping[str, Mapping[str, int]]) -> Iterator[None]:
+    """The same, inside the block."""
+    global generation
+    before = TILES[name]
+    replace_cells(name, cells)
+    try:
+        yield
+    finally:
+        TILES[name] = before
+        generation += 1
 
 
 @contextlib.contextmanager
