@@ -59,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(path.name.replace("-selection", "-correct"))
+    """In a folder of its own: no run is compared with one that has no times."""
+    return path.parent / "correct" / path.name.replace("-selection", "")
 
 
 def line(r: Result) -> str:

@@ -29,7 +29,13 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 MINUTES = 9.0
 MOST_FILES = 8
-KEPT = 200_000  # characters of a stage's output that go to the log, from its end
+KEPT = 60_000  # characters of a stage's output that go to the log, from its end
+_PYTHON = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")]).rstrip(
+        os.pathsep
+    ),
+}
 LEAST = 5.0  # seconds: too little to begin a stage with
 
 
@@ -39,7 +45,7 @@ class Stage:
 
     In them {minutes} and {seconds} are the time it has, {folder} where results go, {results} the file of figures and
     {correct} that of checked rows. Without `needs`, a program or a file of the checkout, the stage is passed over;
-    what it prints also goes to the file `printed`.
+    what it prints also goes to the file `printed`, and the files `fetch`, which it changes in the checkout, are copied.
     """
 
     name: str
@@ -48,12 +54,13 @@ class Stage:
     dry: Sequence[str] | None
     needs: str | None = None
     printed: str | None = None
+    fetch: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
 
 
 _INTO = ("bench", "--into", "{results}")
 _CHECK = ("bench", "--into", "{correct}", "--minutes", "{minutes}", "--ahead")
-_SANITIZED = "one_pixel or stride_2"
+_SANITIZED = "test_forward and (pixel or stride)"
 
 STAGES = (
     Stage("environment", 20, ("bench", "environment"), ("bench", "environment")),
@@ -68,7 +75,7 @@ STAGES = (
         (*_CHECK, "--rows", "conv2d forward|matmul forward .*float32", "--quick", "correct"),
     ),
     Stage(
-        "ResNet-50 alone", 60,
+        "ResNet-50 alone", 80,
         (*_INTO, "--minutes", "{minutes}", "train", "--ahead", "--rounds", "4", "--sides", "ours",
          "--rows", "^resnet50 b256 bfloat16$"),
         (*_INTO, "--minutes", "{minutes}", "train", "--sides", "ours", "--rows", "tiny-mlp"),
@@ -94,22 +101,24 @@ STAGES = (
         None,
     ),
     Stage(
-        "tiles tuned", 40,
-        ("bench", "tune", "all", "--minutes", "{minutes}"),
-        None,
-        needs="bench/tune.py",
+        "loss curves", 45,
+        (*_INTO, "--minutes", "{minutes}", "curves", "--ahead", "--png", "{folder}/losses.png"),
+        (*_INTO, "curves", "--rows", "tiny-mlp", "--steps", "60", "--png", "{folder}/losses.png"),
     ),
     Stage(
         "compute-sanitizer", 25,
-        ("pytest", "-q", "-x", "-p", "no:cacheprovider", "-W", "default", "tests/test_conv_tma.py", "-k", _SANITIZED),
+        ("pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", "-W", "default", "-k", _SANITIZED,
+         "tests/test_conv_tma.py", "tests/test_norm_kernels.py"),
         None,
         needs="compute-sanitizer",
         environment=(("PYTORCH_NO_CUDA_MEMORY_CACHING", "1"),),
     ),
     Stage(
-        "loss curves", 45,
-        (*_INTO, "--minutes", "{minutes}", "curves", "--png", "{folder}/losses.png"),
-        (*_INTO, "curves", "--rows", "tiny-mlp", "--steps", "60", "--png", "{folder}/losses.png"),
+        "tiles tuned", 40,
+        ("bench", "tune", "all", "--minutes", "{minutes}"),
+        None,
+        needs="bench/tune.py",
+        fetch=("kernels/tritongrad_kernels/measured_tiles.json",),
     ),
     Stage(
         "report", 15,
@@ -211,6 +220,9 @@ class Visit:
             log.write(f"\n==== {stage.name}: {state}, {took:.0f} s\n{output[-KEPT:]}\n")
         if stage.printed is not None:
             (self.folder / stage.printed).write_text(output)
+        for name in stage.fetch:
+            if (ROOT / name).exists():
+                shutil.copyfile(ROOT / name, self.folder / Path(name).name)
         said = next((line for line in reversed(output.splitlines()) if line.strip()), "")
         return Ended(stage.name, state, took, said.strip()[:700])
 
@@ -222,9 +234,11 @@ class Visit:
             "seconds": f"{spare:.0f}",
             "folder": str(self.folder),
             "results": str(self.folder / f"{self._date[:10]}-{self._commit}.json"),
-            "correct": str(self.folder / f"{self._date[:10]}-{self._commit}-correct.json"),
+            "correct": str(self.folder / "correct" / f"{self._date[:10]}-{self._commit}.json"),
         }
         words = stage.dry if self.dry and stage.dry is not None else stage.words
+        if words[0] == "bench":
+            words = ("bench", "--commit", self._commit, *words[1:])
         before = [stage.needs, "--error-exitcode", "9"] if stage.needs == "compute-sanitizer" else []
         return [*before, sys.executable, "-m", *(w.format(**given) if "{" in w else w for w in words)]
 
@@ -232,7 +246,7 @@ class Visit:
         """How a command ended within `seconds`, and what it printed until then."""
         with tempfile.TemporaryFile("w+", errors="replace") as output:
             process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                command, cwd=ROOT, env={**os.environ, **_PYTHON, **environment},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             try:
@@ -290,7 +304,7 @@ def _commit() -> str:
 
 def pack(folder: Path, most: int = MOST_FILES) -> None:
     """Put the pictures into one file where there are more than `most` files and OUT says that they travel."""
-    files = [p for p in folder.iterdir() if p.is_file()]
+    files = [p for p in folder.rglob("*") if p.is_file()]
     pictures = [p for p in files if p.suffix == ".png"]
     if os.environ.get("OUT") and len(files) > most and pictures:
         with zipfile.ZipFile(folder / "pictures.zip", "w", zipfile.ZIP_DEFLATED) as archive:

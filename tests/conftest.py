@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 import tritongrad as tg
+from tests import on_gpu
 from tritongrad_kernels import INTERPRETED, launch, memory
 
 if INTERPRETED:
     from tritongrad_kernels import interpret, sanitize
+else:
+    launch.column = on_gpu.own_columns_only(launch.column)
 
 LINES = os.environ.get("DEVICE_LINES")
 """A folder: each test process leaves in it which lines of kernels it has run, for `device_coverage.py`."""
@@ -110,6 +113,8 @@ def _watched(request: pytest.FixtureRequest) -> Iterator[None]:
         memory.POISON = True
         yield
         memory.POISON = False
+        if not INTERPRETED:
+            on_gpu.check_health()
 
 
 @pytest.fixture(params=["tiles", "tiny"])

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
 
 import tritongrad as tg
 from tests.check import check, compare, randn, transposed
+from tests.properties import given, settings, st
 
 X = np.concatenate([randn(30, seed=1) * 2, [0.5, -0.5, 1.0, -1.0, 3.0, -8.0, 0.1, 0.0]])
 Y = np.where(np.abs(randn(38, seed=2)) < 0.3, 0.7, randn(38, seed=2))

@@ -302,6 +302,15 @@ def test_report_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.training.draw(replace(run, training=[], curves=[]), tmp_path / "a", tmp_path / "b") == []
 
 
+def test_kernels_are_compiled_before_rows_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(ahead.launches, "compiled_ahead", lambda log, arch, s: given.append((len(log), arch, s)) or "")
+    wrong = replace(MLP, network="absent")
+    ahead.compiled([MLP, wrong, replace(MLP, sides=("torch",))], "sm_90", 7.0)
+    ((launched, arch, seconds),) = given
+    assert 10 < launched < 100 and (arch, seconds) == ("sm_90", 7.0)
+
+
 def test_what_will_be_launched_is_known_ahead() -> None:
     log = ahead.of(workloads.GPU[0], "sm_90")
     kernels = {told.kernel for told in log}

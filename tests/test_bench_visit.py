@@ -40,7 +40,7 @@ def test_a_stage_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
         [
             stage("hangs", "print('so far', flush=True); import time; time.sleep(600)", share=1),
             stage("crashes", "import os; os._exit(3)", share=10),
-            stage("works", "print('well')", share=10),
+            stage("works", "print('well')", share=10, printed="report.md", fetch=("constraints.txt", "absent.json")),
             stage("absent", "print('well')", needs="no-such-program"),
         ],
         seconds=120.0,
@@ -50,6 +50,7 @@ def test_a_stage_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
         "hangs": "cut off", "crashes": "failed", "works": "ok", "absent": "passed over"
     }  # fmt: skip
     assert found["hangs"].said == "so far" and found["absent"].said == "there is no no-such-program here"
+    assert (tmp_path / "report.md").read_text().startswith("well") and (tmp_path / "constraints.txt").exists()
     told = (tmp_path / "visit.md").read_text()
     assert "| hangs | cut off |" in told and "| works | ok |" in told
     assert "so far" in (tmp_path / "visit.log").read_text()

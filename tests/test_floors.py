@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
 
 import tritongrad as tg
+from tests.properties import given, settings, st
 from tritongrad import nn
 from tritongrad.floors import DESIGNS, Floor, floors, launches
 from tritongrad.gpus import GPUS

@@ -6,6 +6,9 @@ import os
 import zlib
 
 import pytest
+
+pytest.importorskip("hypothesis")
+
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests.fuzz.elementwise import ELEMENTWISE, IN_PLACE

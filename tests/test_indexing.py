@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import hypothesis
-import hypothesis.extra.numpy as arrays
-import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 
 import tritongrad as tg
 from tests.check import check, randn, transposed
+from tests.properties import given, hnp, settings, st
 
 BASE = randn(4, 3, 5)  # nothing a power of two but one
 MASK = np.random.default_rng(5).random((4, 3, 5)) < 0.4
@@ -266,13 +264,13 @@ def test_index_put(name: str, accumulate: bool) -> None:
     assert x.tolist() == y.tolist()
 
 
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
-@hypothesis.given(data=st.data())
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data())
 def test_any_key(data: st.DataObject) -> None:
-    shape = data.draw(arrays.array_shapes(min_dims=1, max_dims=4, max_side=4))
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=4))
     x = np.arange(float(np.prod(shape))).reshape(shape)
     items: list[Any] = []
-    common = data.draw(arrays.array_shapes(min_dims=1, max_dims=2, max_side=3))
+    common = data.draw(hnp.array_shapes(min_dims=1, max_dims=2, max_side=3))
     for extent in shape[: data.draw(st.integers(1, len(shape)))]:
         kind = data.draw(st.sampled_from(["slice", "int", "index", "mask", "none"]))
         if kind == "slice":
@@ -283,7 +281,7 @@ def test_any_key(data: st.DataObject) -> None:
         elif kind == "none":
             items += [None, slice(None)]
         elif kind == "index":
-            items.append(data.draw(arrays.arrays(np.int64, common, elements=st.integers(-extent, extent - 1))))
+            items.append(data.draw(hnp.arrays(np.int64, common, elements=st.integers(-extent, extent - 1))))
         else:
             marks = np.zeros(extent, bool)
             marks[data.draw(st.integers(0, extent - 1))] = True  # one True broadcasts with any index

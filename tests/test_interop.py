@@ -12,10 +12,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
-from hypothesis.extra import numpy as hnp
 
 import tritongrad as tg
+from tests.properties import given, hnp, settings, st
 
 pytestmark = pytest.mark.skipif(tg.cuda.is_available(), reason="memory is shared on the CPU")
 DTYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
 
 import tritongrad as tg
 from tests.check import check, randn, transposed
+from tests.properties import given, settings, st
 from tritongrad_kernels import interpret
 
 REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")

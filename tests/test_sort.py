@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
 
 import tritongrad as tg
 from tests.check import check, compare, randn, transposed
+from tests.properties import given, settings, st
 from tritongrad_kernels import interpret, sort as kernel
 from tritongrad_kernels.array import from_host
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
 
 import tritongrad as tg
+from tests.properties import given, settings, st
 from tests.test_io import checkpoint, same, stored
 from tritongrad import tensor_file
 from tritongrad.tensor_file import write_atomically

@@ -28,7 +28,6 @@ def add(commands: Any) -> None:
     train = commands.add_parser("train", help="time whole training steps of networks beside torch's")
     train.add_argument("--rounds", metavar="N", type=int, help="samples of each side")
     train.add_argument("--first-step", action="store_true", help="time only first steps, with cold and warm caches")
-    train.add_argument("--ahead", action="store_true", help="compile our kernels first, many at a time, then go on")
     train.add_argument("--list", action="store_true", help="print the rows and their sides and run none")
     train.set_defaults(command=_train)
     curves = commands.add_parser("curves", help="train beside torch from the same weights, and draw both losses")
@@ -38,6 +37,7 @@ def add(commands: Any) -> None:
     for command in (train, curves):  # before the command's name or after it
         command.add_argument("--rows", metavar="PATTERN", default=argparse.SUPPRESS, help="only rows so called")
         command.add_argument("--minutes", metavar="M", type=float, default=argparse.SUPPRESS, help="begin none after")
+        command.add_argument("--ahead", action="store_true", help="compile our kernels first, many at a time")
         command.add_argument("--sides", metavar="A;B", help=f"only these, with semicolons between: {'; '.join(SIDES)}")
 
 
@@ -47,8 +47,7 @@ def _train(options: argparse.Namespace) -> int:
         print("\n".join(f"{w.name}: {'; '.join(w.sides)}" for w in chosen))
         return 0
     run, path, end = _begin(options)
-    if options.ahead and not tritongrad_kernels.INTERPRETED:
-        _say(ahead.compiled(chosen, "sm_{}{}".format(*memory.gpu_capability()), (end - time.monotonic()) / 2))
+    _ahead(options, chosen, end)
     if options.first_step:
         for row in _until(end, chosen):
             _keep(run, path, [session.first_step(row, side, end) for side in row.sides])
@@ -61,6 +60,12 @@ def _train(options: argparse.Namespace) -> int:
     print(f"written to {path}")
     print(report.sentence(run.training))
     return 1 if any(r.status != "ok" or r.cold_trouble for r in run.training) else 0
+
+
+def _ahead(options: argparse.Namespace, chosen: Sequence[Workload], end: float) -> None:
+    """Compile what our sides launch, in the rows' order, for half of the time at most."""
+    if options.ahead and not tritongrad_kernels.INTERPRETED:
+        _say(ahead.compiled(chosen, "sm_{}{}".format(*memory.gpu_capability()), (end - time.monotonic()) / 2))
 
 
 def _until(end: float, chosen: Sequence[Workload]) -> Iterator[Workload]:
@@ -88,6 +93,7 @@ def _keep(run: Run, path: Path, found: Sequence[Trained]) -> None:
 def _curves(options: argparse.Namespace) -> int:
     chosen = _chosen(options, curves_here())
     run, path, end = _begin(options)
+    _ahead(options, chosen, end)
     with session.Session(end) as sides:
         for row in _until(end, chosen):
             new = sides.curves(row, options.steps)

@@ -165,11 +165,12 @@ INTERPRETER: Sequence[Workload] = (
     Workload("tiny-gpt", 2, FULL, _HERE),
 )
 
-CURVES_GPU: Sequence[Workload] = (
-    Workload("cifar-resnet18", 128, HALF, EAGER),
-    Workload("resnet18", 64, HALF, EAGER),
-    Workload("gpt2-small", 4, HALF, EAGER),
-    Workload("airbench", 256, FULL, EAGER),
+CURVES_GPU: Sequence[Workload] = (  # of rows, so that their kernels are compiled when their turn comes
+    Workload("cifar-resnet18", 512, HALF, EAGER),
+    Workload("resnet18", 256, HALF, EAGER),
+    Workload("airbench", 1024, HALF, EAGER),
+    Workload("gpt2-small", 16, HALF, EAGER),
+    Workload("mlp", 1024, FULL, EAGER),
 )
 CURVES_INTERPRETER: Sequence[Workload] = (
     Workload("tiny-mlp", 8, FULL, EAGER),
