@@ -1,18 +1,13 @@
-"""torch.compiler's names. Nothing is traced here (see `compile`), so that there is nothing to leave out of a trace."""
+"""torch.compiler's names. Functions are captured and not traced here; see `compile`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tritongrad.compilation import compile as compile
+from tritongrad.compilation import compile as compile, disable as disable, is_running, reset as reset
 
 Function = TypeVar("Function", bound=Callable)
-
-
-def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """The function itself. Also a decorator, with or without options."""
-    return fn if fn is not None else lambda function: function
 
 
 def allow_in_graph(fn: Function) -> Function:
@@ -26,13 +21,13 @@ def assume_constant_result(fn: Function) -> Function:
 
 
 def is_compiling() -> bool:
-    """False."""
-    return False
+    """Whether a compiled function is running as Python, to be captured now or in its next call."""
+    return is_running()
 
 
 def is_dynamo_compiling() -> bool:
-    """False."""
-    return False
+    """As `is_compiling`."""
+    return is_running()
 
 
 def is_exporting() -> bool:
@@ -45,9 +40,5 @@ def list_backends(exclude_tags: Any = ()) -> list[str]:
     return []
 
 
-def reset() -> None:
-    """Nothing is remembered of what was compiled."""
-
-
 def cudagraph_mark_step_begin() -> None:
-    """No memory is reused between steps without its owner's leave."""
+    """Nothing to do: results are copied out of what is captured, and gradients that somebody keeps are moved."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tritongrad.tensor import Tensor, as_device
-from tritongrad_kernels import dtypes
-from tritongrad_kernels.array import from_host
+from tritongrad_kernels import capture, dtypes, memory
+from tritongrad_kernels.array import Array, from_host
 from tritongrad_kernels.memory import Device
 
 
@@ -25,6 +25,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start over under `seed`, any integer of 64 bits; a negative one counts from 2^64 down."""
+        _refuse_in_capture()
         if not -(2**63) <= seed < 2**64:
             raise RuntimeError(f"manual_seed: the seed must fit 64 bits, got {seed}")
         self._seed, self._draws = int(seed) & (2**64 - 1), 0
@@ -40,6 +41,7 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """The state as a uint8 tensor: the 8 bytes of the seed, and the 8 of the number of draws."""
+        _refuse_in_capture()
         return Tensor(from_host(np.array([self._seed, self._draws], "<u8").view(np.uint8), Device("cpu")))
 
     def set_state(self, state: Tensor) -> Generator:
@@ -55,16 +57,43 @@ class Generator:
         """Another generator that goes on from where this one is."""
         return Generator(self.device).set_state(self.get_state())
 
-    def next_stream(self) -> tuple[int, int]:
-        """The seed, as a signed number of 64 bits, and the number of this draw."""
+    def next_stream(self) -> tuple[int | Array, int]:
+        """The seed, as a signed number of 64 bits, and the number of this draw.
+
+        Where launches are being captured, an array of both, which each replay finds moved on as by this call.
+        """
         self._draws += 1
+        recording = capture.current()
+        if recording is not None:
+            return recording.varying(_Draw(self), self.key()), 0
         return self._seed - (self._seed >> 63 << 64), self._draws
+
+    def key(self) -> np.ndarray:
+        """The seed and the number of the last draw, as kernels read them."""
+        return np.array([self._seed - (self._seed >> 63 << 64), self._draws], np.int64)
 
     def host_seed(self) -> int:
         """A seed for random choices made on the host, such as the order of a data set; advances this generator."""
+        memory.looks("a random choice made on the host")
         self._draws += 1
         sequence = np.random.SeedSequence([self._seed, self._draws])
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _refuse_in_capture() -> None:
+    if capture.current() is not None:
+        raise capture.Uncapturable("it looks at or sets the state of a generator of random numbers")
+
+
+class _Draw(capture.Varying):
+    """A draw of a captured step."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def move(self) -> np.ndarray:
+        self._generator._draws += 1
+        return self._generator.key()
 
 
 class _OfEachThread(threading.local, Generator):

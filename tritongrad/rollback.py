@@ -39,16 +39,25 @@ def unchanged(*roots: Any) -> Iterator[None]:
     assign to, and the generators of random numbers: this thread's, Python's, numpy's, and those that are reached. Bytes
     of tensors are not looked at, nor are files, or how far a Python iterator has come.
     """
-    generator = random.default_generator
-    undo = [action for thing in reachable(generator, *roots) for action in _remember(thing)]
-    python_state, numpy_state = python_random.getstate(), np.random.get_state()
+    undo = remember(*roots)
     try:
         yield
     finally:
-        for action in undo:
+        undo()
+
+
+def remember(*roots: Any) -> Callable[[], None]:
+    """What puts every object that can be reached from `roots` back as it is now; see `unchanged`."""
+    actions = [action for thing in reachable(random.default_generator, *roots) for action in _remember(thing)]
+    python_state, numpy_state = python_random.getstate(), np.random.get_state()
+
+    def undo() -> None:
+        for action in actions:
             action()
         python_random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+    return undo
 
 
 def reachable(*roots: Any) -> list[Any]:

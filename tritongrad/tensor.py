@@ -19,7 +19,7 @@ from tritongrad.methods import Attached
 from tritongrad.storage import Storage
 from tritongrad_kernels import dtypes, elementwise, formats, index
 from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device, to_dlpack
-from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device
+from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device, looks
 
 # The dtype of tensors made from Python floats; see `set_default_dtype`.
 _default_dtype = dtypes.float32
@@ -245,11 +245,13 @@ class Tensor(Attached):
         back. bfloat16 comes as ml_dtypes.bfloat16. RuntimeError for a tensor that requires grad, unless `force`d.
         """
         self._require_no_grad(force)
+        looks("numpy()")
         self.array.memory.exposed |= not self.is_cuda
         return self._host()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         self._require_no_grad(False)
+        looks("conversion to a numpy array")
         self.array.memory.exposed |= not (copy or self.is_cuda)
         return np.array(self._host(), dtype, copy=copy)
 
@@ -269,6 +271,7 @@ class Tensor(Attached):
         """A DLPack capsule of the elements, sharing memory; numpy, torch and others take it by `from_dlpack`."""
         if self.requires_grad:
             raise BufferError("__dlpack__: can't export a tensor that requires grad; use tensor.detach()")
+        looks("export by __dlpack__")
         index.settle()
         return to_dlpack(self.array, stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
@@ -282,23 +285,28 @@ class Tensor(Attached):
         """The only element as a Python number."""
         if self.numel() != 1:
             raise RuntimeError(f"item: a tensor with {self.numel()} elements cannot be converted to a scalar")
+        looks("item()")
         value = self._host().reshape(-1)[0]
         return float(value) if self.dtype.is_floating_point else value.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
+        looks("tolist()")
         host = self._host()
         return host.astype(np.float32).tolist() if self.dtype is dtypes.bfloat16 else host.tolist()
 
     def __bool__(self) -> bool:
         if self.numel() != 1:
             raise RuntimeError(f"Boolean value of a tensor with {self.numel()} elements is ambiguous")
+        looks("bool() of a tensor, as in `if` or `while`,")
         return bool(self.item())
 
     def __int__(self) -> int:
+        looks("int() of a tensor")
         return int(self._only())
 
     def __float__(self) -> float:
+        looks("float() of a tensor")
         return float(self._only())
 
     def _only(self) -> Any:
@@ -315,12 +323,14 @@ class Tensor(Attached):
     def __index__(self) -> int:
         if self.dtype.is_floating_point or self.numel() != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
+        looks("a tensor as an index of Python")
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)
 
     def __repr__(self) -> str:
+        looks("print() of a tensor, or repr(),")
         notes = [f"device='{self.device}'"] if self.is_cuda else []
         if self.node is not None:
             notes.append(f"grad_fn={self.node}")
@@ -330,6 +340,7 @@ class Tensor(Attached):
 
     def __reduce__(self) -> tuple:
         """Values, memory order, requires_grad and attributes; a result comes back as a leaf, without its history."""
+        looks("pickle of a tensor")
         order = self.array.dense_order() or tuple(range(self.ndim))
         values = np.array(self._host().transpose(order), order="C")
         return (_rebuild, (type(self), values, order, self.requires_grad), self._attributes() or None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import triton
 import triton.language as tl
 
 from tritongrad_kernels import dtypes, elementwise, formulas, memory
 from tritongrad_kernels.array import Array, contiguous_strides, empty, footprint
+from tritongrad_kernels.capture import Varying, current, kept
 from tritongrad_kernels.elementwise import _offsets, merge_axes
 from tritongrad_kernels.launch import cdiv, launch, tile
 from tritongrad_kernels.scan import cumsum
@@ -132,6 +134,7 @@ def nonzero(x: Array) -> Array:
     """The flat positions, in C order, of the elements that are not 0. The host reads how many they are."""
     if memory.in_dry_run():
         raise RuntimeError("nonzero: how many elements are not 0 is not known in a dry run, where there are no values")
+    memory.looks("nonzero")
     x = elementwise.contiguous(x)
     marked = elementwise.map(formulas._ne, x, 0, dtype=dtypes.bool_, compute=dtypes.compute(x.dtype))
     marked = marked.view((x.size,), (1,))
@@ -168,10 +171,30 @@ def settle() -> None:
             raise error(int(wrong[wrong != 0][0]))
 
 
+class _Check(Varying):
+    """What a captured launch finds wrong, as it is looked at by whoever next looks at values."""
+
+    def __init__(self, found: Array, error: Callable[[int], Exception]) -> None:
+        self.found, self.error = found, error
+
+    def move(self) -> np.ndarray:
+        return np.zeros(1, np.int64)
+
+    def settle(self) -> None:
+        if not any(found is self.found for found, _ in _unsettled):
+            _unsettled.append((self.found, self.error))
+        if self.found.device.type == "cpu":
+            settle()
+
+
 def expect_zero(found: Array, error: Callable[[int], Exception]) -> None:
     """Raise error(value) for a value that is not 0, now or at the next `settle`."""
     if memory.in_dry_run():
         return  # nothing was looked at
+    recording = current()
+    if recording is not None:
+        recording.varying(_Check(kept(found), error), np.zeros(1, np.int64))
+        return
     _unsettled.append((found, error))
     if found.device.type == "cpu":
         settle()

@@ -232,6 +232,10 @@ def launch(
     if grid[0] >= 2**31 or (len(grid) > 1 and max(grid[1:]) > 65535):
         raise KernelError(f"{_name(kernel)}: grid {grid} exceeds the GPU's limits of (2^31-1, 65535, 65535) programs")
     with memory.lock:  # before the interpreter's, or two threads could wait for each other
+        if memory.capture is not None:  # of this thread, which has the lock
+            declared = {"flops": flops, "bytes": bytes, "at_most": at_most}
+            if memory.capture.launched(kernel, grid, args, declared | options, indirect):
+                return
         try:
             if direct.available and not (_listeners or around) and direct.start(kernel, grid, args, options):
                 return

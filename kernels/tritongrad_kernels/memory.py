@@ -188,6 +188,24 @@ class Memory:
         """Have the bytes of another block, which nobody else has."""
         self.storage, self.address, self.defined = other.storage, other.address, other.defined
 
+    def again(self) -> Memory:
+        """The same bytes, as memory of its own."""
+        other = Memory(self.storage, self.device)
+        other.defined = None
+        return other
+
+    def part(self, start: int, nbytes: int) -> Memory:
+        """Some of these bytes, as memory of its own."""
+        other = Memory(self.storage[start : start + max(nbytes, 16)], self.device)
+        other.defined = None
+        return other
+
+    def move(self) -> None:
+        """Have other bytes of the same values, because those that were there will be written to."""
+        elsewhere = allocate(self.nbytes, self.device)
+        copy(elsewhere, self, 0, self.nbytes)
+        self.storage, self.address, self.defined = elsewhere.storage, elsewhere.address, None
+
     @property
     def is_pinned(self) -> bool:
         """Whether this is host memory that a GPU reaches: all of it, where there is a GPU."""
@@ -196,6 +214,9 @@ class Memory:
     @property
     def host(self) -> np.ndarray:
         """The bytes as a numpy view; only for memory the CPU can reach. Waits for kernels that may be at work there."""
+        if capture is not None and capturing():
+            capture.require_known(self)
+            return self.storage.numpy()
         self.defined = None  # whoever has the view may write to it
         settle_host()
         return self.storage.numpy()
@@ -204,6 +225,7 @@ class Memory:
         """Make this block larger, for all arrays in it: the bytes move to a new address, those added have no values."""
         if self.lent:
             raise RuntimeError("Trying to resize storage that is not resizable: it belongs to another library's array")
+        looks("giving a tensor more memory")
         larger = allocate(nbytes, self.device)
         copy(larger, self, 0, self.nbytes)
         if larger.defined is not None and self.defined is not None:
@@ -216,6 +238,42 @@ class Memory:
 
 waiting: weakref.WeakSet[Memory] = weakref.WeakSet()
 """Memory with something pending that has to happen some day."""
+
+
+capture: Any = None
+"""What takes down the launches of one thread, to start them again, while a capture is going on: see `capture.py`."""
+uploaded = 0
+"""Bytes that were brought from the host so far: what a capture makes room for."""
+
+
+def capturing() -> Any:
+    """The capture that this thread is in, or None."""
+    return capture if capture is not None and capture.thread == threading.get_ident() else None
+
+
+_refusal: contextvars.ContextVar[Callable[[str], Exception] | None] = contextvars.ContextVar("refusal", default=None)
+
+
+@contextlib.contextmanager
+def refusing(error: Callable[[str], Exception] | None) -> Iterator[None]:
+    """Inside the block the host must not look at values: who would is told error(what it is doing)."""
+    token = _refusal.set(error)
+    try:
+        yield
+    finally:
+        _refusal.reset(token)
+
+
+def refused() -> bool:
+    """Whether the host must not look at values now."""
+    return _refusal.get() is not None
+
+
+def looks(what: str) -> None:
+    """Said before the host looks at values, or at anything else that a captured step would not look at again."""
+    error = _refusal.get()
+    if error is not None:
+        raise error(what)
 
 
 def settle() -> None:
@@ -237,6 +295,8 @@ def promised(nbytes: int, device: Device) -> Memory:
     memory.origin = memory.pending = memory.defined = None
     if isinstance(memory, DryMemory):
         memory.await_bytes()
+    if capture is not None and capturing():
+        capture.made(memory)
     return memory
 
 
@@ -264,9 +324,16 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
         raise OutOfMemoryError(f"{where}: could not allocate {nbytes:,} bytes on {device}") from error
     if POISON:
         storage.fill_(0xFF)
+<<<<<<< HEAD
     if (told := watch) is not None:
         told(storage, nbytes, device)
     return Memory(storage, device)
+=======
+    result = Memory(storage, device)
+    if capture is not None and capturing():
+        capture.made(result)
+    return result
+>>>>>>> bfbb2eb (Functions are captured and replayed)
 
 
 class DryRun:
@@ -438,14 +505,30 @@ def write(destination: Memory, source: np.ndarray, offset: int = 0) -> None:
         destination.storage[offset : offset + raw.size].copy_(staged, non_blocking=raw.size <= STAGED)
 
 
+def written(source: np.ndarray, device: Device | None = None) -> Memory:
+    """New memory with a host array's bytes. In a capture, part of what is brought to the device before each replay."""
+    global uploaded
+    now = capturing() if capture is not None else None
+    if now is not None and (device or DEFAULT_DEVICE) == now.device and not now.aside:
+        return now.constant(source)
+    uploaded += source.nbytes + 512
+    result = allocate(source.nbytes, device)
+    write(result, source)
+    return result
+
+
 def copy(destination: Memory, source: Memory, offset: int, nbytes: int) -> None:
     """Copy `nbytes` from byte `offset` of `source` to the start of `destination`, on any two devices."""
+    if capture is not None and capturing() and capture.copied(destination, source, offset, nbytes):
+        return
     if not in_dry_run():
         destination.storage[:nbytes].copy_(source.storage[offset : offset + nbytes])
 
 
 def read(source: Memory) -> np.ndarray:
     """All bytes as a host array: a view of host memory, a copy of device memory."""
+    if capture is not None and capturing():
+        capture.require_known(source)
     on_host = source.device.type == "cpu" or isinstance(source, DryMemory)
     return source.host if on_host else source.storage.cpu().numpy()
 
@@ -487,6 +570,7 @@ def upload(source: Memory, offset: int, nbytes: int, device: Device) -> Memory:
     """
     if in_dry_run():
         return allocate(nbytes, device)
+    looks("a copy from the host to a GPU")
     settle_host()
     check_device(device)
     index = device.index or 0
@@ -571,6 +655,32 @@ def use_stream(stream: Any) -> None:
     """Send the launches of the stream's GPU there."""
     settle()
     torch.cuda.set_stream(stream)
+
+
+class Graph:
+    """What is launched on a GPU between `begin` and `end` is not run, but can be run again and again by `replay`.
+
+    Its memory comes from a supply of its own, that of `beside` if one is given, and goes back when both the graph and
+    whatever still lives there are gone. Everything launched must have been launched before, so that it is loaded.
+    """
+
+    def __init__(self, device: Device, beside: Graph | None = None) -> None:
+        self._device, self._graph = device, torch.cuda.CUDAGraph()
+        supply = None if beside is None else beside._graph.pool()
+        # Relaxed: other threads, and the supply of pinned host memory, may go on asking the driver for memory.
+        self._inside = torch.cuda.graph(self._graph, pool=supply, capture_error_mode="relaxed")
+
+    def begin(self) -> None:
+        with on_device(self._device):
+            self._inside.__enter__()
+
+    def end(self) -> None:
+        with on_device(self._device):
+            self._inside.__exit__(None, None, None)
+
+    def replay(self) -> None:
+        with on_device(self._device):
+            self._graph.replay()
 
 
 def figures(index: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes, memory
 from tritongrad_kernels.array import Array, contiguous_strides, from_host
+from tritongrad_kernels.capture import Varying, current
 from tritongrad_kernels.elementwise import TRITON_TYPE
 from tritongrad_kernels.launch import cdiv, launch, tile
 
@@ -28,6 +29,15 @@ def _block(TABLE, BLOCKS, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
     number = tl.load(BLOCKS + pid).to(tl.int64)
     row = TABLE + number * COLUMNS
     return row, number, (pid - tl.load(row + COLUMNS - 1)) * BLOCK, tl.load(row)
+
+
+@triton.jit
+def _unless(SKIP, n):
+    """n, or 0 where there is a number SKIP in memory that is not 0: then a step changes nothing."""
+    if SKIP is None:
+        return n
+    else:
+        return tl.where(tl.load(SKIP) == 0, n, 0)
 
 
 @triton.jit
@@ -46,13 +56,13 @@ def _read(pointer, mask, ACC: tl.constexpr):
 
 @triton.jit
 def _sgd(
-    TABLE, BLOCKS, NUMBERS, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, MOMENTUM: tl.constexpr,
+    TABLE, BLOCKS, NUMBERS, SKIP, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, MOMENTUM: tl.constexpr,
     NESTEROV: tl.constexpr, COPY: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """g = sign grad + decay p;  b = momentum b + rate g;  p -= lr (g + momentum b if NESTEROV else b).
 
     Without MOMENTUM b is g. rate = 1 - dampening, 1 at the first step; sign = -1 to maximise. COPY (or None) is the
-    dtype of a second copy of the parameter that is written along.
+    dtype of a second copy of the parameter that is written along. Nothing is where SKIP, if given, is not 0.
     Shapes  table rows [length, param, grad, momentum, copy, first program] (int64, addresses), numbers [lr, decay,
             momentum, rate, sign] a row.
     Grid    one program per BLOCK elements of a parameter, BLOCKS [programs] (int32) being the row of each.
@@ -60,7 +70,7 @@ def _sgd(
     Source  Sutskever et al. 2013, in the form of torch.optim.SGD.
     """
     row, number, start, n = _block(TABLE, BLOCKS, 6, BLOCK)
-    numbers = NUMBERS + number * 5
+    n, numbers = _unless(SKIP, n), NUMBERS + number * 5
     i = start + tl.arange(0, BLOCK)
     # A length read from memory is divisible by nothing the compiler knows of: under a mask it would load one by one.
     if start + BLOCK <= n:
@@ -95,13 +105,13 @@ def _sgd_block(
 
 @triton.jit
 def _adam(
-    TABLE, BLOCKS, NUMBERS, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, AMSGRAD: tl.constexpr,
+    TABLE, BLOCKS, NUMBERS, SKIP, PARAM: tl.constexpr, GRAD: tl.constexpr, ACC: tl.constexpr, AMSGRAD: tl.constexpr,
     COPY: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """g = sign grad + coupled p;  p *= 1 - lr decoupled;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
     p -= lr/(1-b1^t) m / (sqrt(w) / sqrt(1-b2^t) + eps), w = v, or the largest v so far with AMSGRAD.
 
-    `coupled` is Adam's L2 penalty, `decoupled` AdamW's decay; one of them is 0.
+    `coupled` is Adam's L2 penalty, `decoupled` AdamW's decay; one of them is 0. SKIP as in `_sgd`.
     Shapes  table rows [length, param, grad, m, v, largest v, copy, first program] (int64, addresses), numbers [lr,
             coupled, decoupled, b1, b2, eps, 1-b1^t, sqrt(1-b2^t), sign] a row.
     Grid    one program per BLOCK elements of a parameter, BLOCKS [programs] (int32) being the row of each.
@@ -109,7 +119,7 @@ def _adam(
     Source  Kingma and Ba 2015, algorithm 1; Reddi et al. 2018 (AMSGrad); Loshchilov and Hutter 2019 (AdamW).
     """
     row, number, start, n = _block(TABLE, BLOCKS, 8, BLOCK)
-    numbers = NUMBERS + number * 9
+    n, numbers = _unless(SKIP, n), NUMBERS + number * 9
     i = start + tl.arange(0, BLOCK)
     if start + BLOCK <= n:  # as in `_sgd`
         _adam_block(row, numbers, i, None, PARAM, GRAD, ACC, AMSGRAD, COPY)
@@ -150,20 +160,20 @@ def _adam_block(
 
 @triton.jit
 def _update(
-    TABLE, BLOCKS, NUMBERS, f: tl.constexpr, STATES: tl.constexpr, COUNT: tl.constexpr, PARAM: tl.constexpr,
+    TABLE, BLOCKS, NUMBERS, SKIP, f: tl.constexpr, STATES: tl.constexpr, COUNT: tl.constexpr, PARAM: tl.constexpr,
     GRAD: tl.constexpr, ACC: tl.constexpr, COPY: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """param, states = f(param, grad, states, numbers), for any formula of `optim_formulas.py`.
 
     STATES and COUNT say how many arrays of state and how many numbers f takes. COPY (or None) is the dtype of a second
-    copy of the parameter that is written along.
+    copy of the parameter that is written along. SKIP as in `_sgd`.
     Shapes  table rows [length, param, grad, state ..., copy, first program] (int64, addresses), COUNT numbers (float64)
             a row.
     Grid    one program per BLOCK elements of a parameter, BLOCKS [programs] (int32) being the row of each.
     Bytes   read param, grad, states; write param, states (and copy).
     """
     row, number, start, n = _block(TABLE, BLOCKS, STATES + 5, BLOCK)
-    numbers = NUMBERS + number * COUNT
+    n, numbers = _unless(SKIP, n), NUMBERS + number * COUNT
     i = start + tl.arange(0, BLOCK)
     if start + BLOCK <= n:  # as in `_sgd`
         _update_block(row, numbers, i, None, f, STATES, COUNT, PARAM, GRAD, ACC, COPY)
@@ -194,7 +204,10 @@ def _update_block(
 
 @dataclass(frozen=True)
 class Table:
-    """The device tables of one launch: a row of addresses and a row of numbers for each parameter."""
+    """The device tables of one launch: a row of addresses and a row of numbers for each parameter.
+
+    Where there is a `skip`, one float32, and it is not 0, nothing is to be changed.
+    """
 
     rows: Array
     blocks: Array
@@ -202,12 +215,19 @@ class Table:
     config: dict[str, int]
     nbytes: int
     arrays: list[Array]
+    skip: Array | None = None
 
 
-def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[float]] = ()) -> Table:
+def table(
+    tensors: Sequence[Sequence[Array | None]],
+    numbers: Sequence[Sequence[float]] = (),
+    source: Varying | None = None,
+    skip: Array | None = None,
+) -> Table:
     """Tables for parameters given as [param, grad, state ..., copy], each dense and in the same memory order.
 
-    None stands for an array this launch does not touch; without `numbers` the kernel reads none.
+    None stands for an array this launch does not touch; without `numbers` the kernel reads none. Where the launch is
+    being captured, `source` has the numbers of later steps.
     """
     listed = [(param, row, k) for k, row in enumerate(tensors) if (param := row[0]) is not None and param.size]
     first = next(a for row in tensors for a in row if a is not None)
@@ -222,6 +242,8 @@ def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[
         # Each array is read and written, but the gradient only read and the copy, last, only written.
         nbytes += sum(n * (1 if k in (1, len(row) - 1) else 2) for k, n in present) + 8 * (2 + len(present))
     given = np.array([numbers[k] for _, _, k in listed] if numbers else [], np.float64)
+    recording = current()
+    moving = None if recording is None or source is None else recording.varying(source, given)
     blocks = np.repeat(np.arange(len(rows), dtype=np.int32), programs)
     table_rows, found, of_programs = _upload(
         (np.array(rows, np.int64).reshape(len(rows), 2 + len(tensors[0])), given, blocks), first.device
@@ -229,10 +251,11 @@ def table(tensors: Sequence[Sequence[Array | None]], numbers: Sequence[Sequence[
     return Table(
         table_rows,
         of_programs,
-        found,
+        found if moving is None else moving,
         config,
-        nbytes + blocks.nbytes + given.nbytes,
+        nbytes + blocks.nbytes + given.nbytes + (0 if skip is None else skip.nbytes),
         [a for _, row, _ in listed for a in row if a is not None],
+        skip,
     )
 
 
@@ -281,6 +304,7 @@ def update(
         tables.rows,
         tables.blocks,
         tables.numbers,
+        tables.skip,
         formula,
         tables.rows.shape[1] - 5,
         tables.numbers.size // max(tables.rows.shape[0], 1),
@@ -289,6 +313,7 @@ def update(
         TRITON_TYPE[dtypes.accumulator(param)],
         None if copy is None else TRITON_TYPE[copy],
         bytes=tables.nbytes,
+        at_most=tables.skip is not None,
         indirect=tables.arrays,
         **tables.config,
     )
@@ -301,11 +326,13 @@ def _step(kernel: Any, tables: Table, param: dtypes.dtype, grad: dtypes.dtype, *
         tables.rows,
         tables.blocks,
         tables.numbers,
+        tables.skip,
         TRITON_TYPE[param],
         TRITON_TYPE[grad],
         TRITON_TYPE[dtypes.accumulator(param)],
         *flags,
         bytes=tables.nbytes,
+        at_most=tables.skip is not None,
         indirect=tables.arrays,
         **tables.config,
     )

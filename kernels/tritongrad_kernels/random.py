@@ -31,6 +31,15 @@ def _words(group, seed, stream):
 
 
 @triton.jit
+def _key(STATE, seed, stream):
+    """Seed and stream, which are in memory where they change from one replay of the launch to the next."""
+    if STATE is None:
+        return seed, stream
+    else:
+        return tl.load(STATE), tl.load(STATE + 1)
+
+
+@triton.jit
 def _unit(word, BITS: tl.constexpr):
     """A float32 in [0, 1) from the upper BITS bits, at most 24: every value exact, the same on every device."""
     return (word >> (32 - BITS)).to(tl.float32) * (1.0 / (1 << BITS))
@@ -43,12 +52,13 @@ def _interleave(a, b, c, d, BLOCK: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["seed", "stream"])
-def _uniform(OUT, n, seed: tl.int64, stream: tl.int64, low, high, BITS: tl.constexpr, BLOCK: tl.constexpr):
+def _uniform(OUT, STATE, n, seed: tl.int64, stream: tl.int64, low, high, BITS: tl.constexpr, BLOCK: tl.constexpr):
     """out[i] = low + (high - low) u_i, u_i in [0, 1). Grid one program per BLOCK elements; writes out once.
 
     BITS is what the mantissa of out can hold: with more, u_i would be rounded up to 1 now and then.
     """
     block = tl.program_id(0).to(tl.int64)
+    seed, stream = _key(STATE, seed, stream)
     a, b, c, d = _words(block * (BLOCK // 4) + tl.arange(0, BLOCK // 4), seed, stream)
     u = _interleave(_unit(a, BITS), _unit(b, BITS), _unit(c, BITS), _unit(d, BITS), BLOCK)
     index = block * BLOCK + tl.arange(0, BLOCK)
@@ -64,9 +74,10 @@ def _pair(u, v):
 
 
 @triton.jit(do_not_specialize=["seed", "stream"])
-def _normal(OUT, n, seed: tl.int64, stream: tl.int64, mean, std, BLOCK: tl.constexpr):
+def _normal(OUT, STATE, n, seed: tl.int64, stream: tl.int64, mean, std, BLOCK: tl.constexpr):
     """out[i] = mean + std z_i, z_i standard normal. Grid one program per BLOCK elements; writes out once."""
     block = tl.program_id(0).to(tl.int64)
+    seed, stream = _key(STATE, seed, stream)
     a, b, c, d = _words(block * (BLOCK // 4) + tl.arange(0, BLOCK // 4), seed, stream)
     z0, z1 = _pair(a, b)
     z2, z3 = _pair(c, d)
@@ -76,9 +87,10 @@ def _normal(OUT, n, seed: tl.int64, stream: tl.int64, mean, std, BLOCK: tl.const
 
 
 @triton.jit(do_not_specialize=["seed", "stream", "low", "extent"])
-def _integers(OUT, n, seed: tl.int64, stream: tl.int64, low, extent, BLOCK: tl.constexpr):
+def _integers(OUT, STATE, n, seed: tl.int64, stream: tl.int64, low, extent, BLOCK: tl.constexpr):
     """out[i] = low + (64 random bits) mod extent. Grid one program per BLOCK elements; writes out once."""
     block = tl.program_id(0).to(tl.int64)
+    seed, stream = _key(STATE, seed, stream)
     a, b, c, d = _words(block * (BLOCK // 2) + tl.arange(0, BLOCK // 2), seed, stream)
     first = (a.to(tl.uint64) << 32) | b.to(tl.uint64)
     second = (c.to(tl.uint64) << 32) | d.to(tl.uint64)
@@ -109,7 +121,7 @@ def _cauchy(u, median, sigma):
 
 
 @triton.jit(do_not_specialize=["seed", "stream"])
-def _poisson(RATE, OUT, n, seed: tl.int64, stream: tl.int64, BLOCK: tl.constexpr):
+def _poisson(RATE, OUT, STATE, n, seed: tl.int64, stream: tl.int64, BLOCK: tl.constexpr):
     """out[i] = the number of k with P(at most k arrivals) <= u_i, u_i of 53 bits, where rate[i] are expected.
 
     Grid    one program per BLOCK elements.
@@ -120,6 +132,7 @@ def _poisson(RATE, OUT, n, seed: tl.int64, stream: tl.int64, BLOCK: tl.constexpr
     block = tl.program_id(0).to(tl.int64)
     index = block * BLOCK + tl.arange(0, BLOCK)
     rate = tl.load(RATE + index, mask=index < n, other=0.0).to(tl.float64)
+    seed, stream = _key(STATE, seed, stream)
     a, b, c, d = _words(block * (BLOCK // 2) + tl.arange(0, BLOCK // 2), seed, stream)
     first = ((a.to(tl.uint64) << 32) | b.to(tl.uint64)) >> 11
     second = ((c.to(tl.uint64) << 32) | d.to(tl.uint64)) >> 11
@@ -176,8 +189,12 @@ def _choose(P, U, OUT, K, draws, blocks, BLOCK: tl.constexpr, KB: tl.constexpr):
     tl.store(OUT + row * draws + i, tl.minimum(chosen, last), mask=i < draws)
 
 
+Seed = int | Array
+"""A seed, or an int64 array of a seed and a stream, beside which the number of the stream does not count."""
+
+
 def uniform(
-    shape: Sequence[int], low: float, high: float, dtype: dtype, device: Device | None, seed: int, stream: int
+    shape: Sequence[int], low: float, high: float, dtype: dtype, device: Device | None, seed: Seed, stream: int
 ) -> Array:
     """Independent uniforms on [low, high), of the resolution of `dtype`, at most float32's."""
     bits = {dtypes.float16: 11, dtypes.bfloat16: 8}.get(dtype, 24)
@@ -185,21 +202,21 @@ def uniform(
 
 
 def normal(
-    shape: Sequence[int], mean: float, std: float, dtype: dtype, device: Device | None, seed: int, stream: int
+    shape: Sequence[int], mean: float, std: float, dtype: dtype, device: Device | None, seed: Seed, stream: int
 ) -> Array:
     """Independent normals; the farthest possible is 5.77 standard deviations (24-bit uniforms)."""
     return _draw(_normal, shape, dtype, device, seed, stream, mean, std)
 
 
 def integers(
-    shape: Sequence[int], low: int, high: int, dtype: dtype, device: Device | None, seed: int, stream: int
+    shape: Sequence[int], low: int, high: int, dtype: dtype, device: Device | None, seed: Seed, stream: int
 ) -> Array:
     """Independent integers in low .. high-1."""
     return _draw(_integers, shape, dtype, device, seed, stream, low, high - low)
 
 
 def transformed(
-    f: Any, shape: Sequence[int], dtype: dtype, device: Device | None, seed: int, stream: int, *parameters: float
+    f: Any, shape: Sequence[int], dtype: dtype, device: Device | None, seed: Seed, stream: int, *parameters: float
 ) -> Array:
     """Formula `f` of an independent uniform for each element, with the parameters; halves are rounded once."""
     compute = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
@@ -207,12 +224,13 @@ def transformed(
     return map(f, drawn, *parameters, dtype=dtype, compute=compute)
 
 
-def poisson(rate: Array, seed: int, stream: int) -> Array:
+def poisson(rate: Array, seed: Seed, stream: int) -> Array:
     """Independent counts of what happens `rate` times on average; a contiguous array of the same dtype."""
     rate, out = contiguous(rate), empty(rate.shape, rate.dtype, rate.device)
     config = tile("random", least=4, BLOCK=rate.size)
     grid = cdiv(rate.size, config["BLOCK"])
-    launch(_poisson, grid, rate, out, rate.size, seed, stream, bytes=footprint(rate, out), **config)
+    key = state(seed, stream)
+    launch(_poisson, grid, rate, out, key[0], rate.size, *key[1:], bytes=footprint(rate, out, key[0]), **config)
     return out
 
 
@@ -239,10 +257,19 @@ def choose(weights: Array, uniforms: Array) -> Array:
 
 
 def _draw(
-    kernel: Any, shape: Sequence[int], dtype: dtype, device: Device | None, seed: int, stream: int, *parameters: float
+    kernel: Any, shape: Sequence[int], dtype: dtype, device: Device | None, seed: Seed, stream: int, *parameters: float
 ) -> Array:
     n = math.prod(shape)
     out = empty(shape, dtypes.int64 if kernel is _integers else dtype, device)
     config = tile("random", least=4, BLOCK=n)
-    launch(kernel, cdiv(n, config["BLOCK"]), out, n, seed, stream, *parameters, bytes=out.nbytes, **config)
+    key = state(seed, stream)
+    launch(
+        kernel, cdiv(n, config["BLOCK"]), out, key[0], n, *key[1:], *parameters,
+        bytes=out.nbytes + (0 if key[0] is None else key[0].nbytes), **config,
+    )  # fmt: skip
     return cast(out, dtype)
+
+
+def state(seed: Seed, stream: int) -> tuple[Array | None, int, int]:
+    """What kernels take: the array that has both, or None, and the numbers."""
+    return (seed, 0, 0) if isinstance(seed, Array) else (None, seed, stream)

@@ -12,8 +12,9 @@ from tritongrad.ops.joining import stack
 from tritongrad.ops.layout import own
 from tritongrad.ops.reduce import amax
 from tritongrad.optim import Optimizer
+from tritongrad.optim.fused import FusedOptimizer
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import amp as kernel, dtypes, memory
+from tritongrad_kernels import amp as kernel, capture, dtypes, memory
 
 READY, UNSCALED, STEPPED = "ready", "unscaled", "stepped"
 
@@ -91,9 +92,29 @@ class GradScaler:
         if not found:
             raise AssertionError("No inf checks were recorded for this optimizer.")
         self._stages[id(optimizer)] = STEPPED
+        if capture.current() is not None:
+            return self._step_unless(self._worst(found), optimizer, args, kwargs)
         # In a dry run nothing is known of values: the step is what there is to see.
-        overflow = not memory.in_dry_run() and any(f.item() for f in found)
+        with memory.refusing(None):
+            overflow = not memory.in_dry_run() and any(f.item() for f in found)
         return None if overflow else optimizer.step(*args, **kwargs)
+
+    @staticmethod
+    def _step_unless(found: Tensor, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A step that is captured, and left out by the launch itself where something was found."""
+        if not isinstance(optimizer, FusedOptimizer):
+            raise capture.Uncapturable(f"GradScaler cannot leave out steps of {type(optimizer).__name__} on the device")
+        optimizer.unless = found.array
+        try:
+            return optimizer.step(*args, **kwargs)
+        finally:
+            optimizer.unless = None
+
+    @staticmethod
+    def _worst(found: list[Tensor], device: Any = None) -> Tensor:
+        """The largest of what was found, on one device."""
+        with no_grad():
+            return found[0] if len(found) == 1 else amax(stack([f.to(device or found[0].device) for f in found]), 0)
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Move the scale after the steps of an iteration, or set it."""
@@ -108,8 +129,7 @@ class GradScaler:
         elif not found:
             raise AssertionError("No inf checks were recorded prior to update.")
         else:
-            with no_grad():
-                worst = found[0] if len(found) == 1 else amax(stack([f.to(scale.device) for f in found]), 0)
+            worst = self._worst(found, scale.device)
             factors = self._growth_factor, self._backoff_factor
             kernel.move(scale.array, tracker.array, worst.array, *factors, self._growth_interval)
             scale.array.memory.version += 1

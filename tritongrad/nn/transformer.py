@@ -383,7 +383,7 @@ def _is_causal(mask: Tensor | None, told: bool | None, length: int) -> bool:
     """Whether a mask is the causal one; unless told, its values decide, for which the host waits."""
     if told is not None or mask is None:
         return bool(told)
-    if mask.shape != (length, length) or memory.in_dry_run():
+    if mask.shape != (length, length) or memory.in_dry_run() or memory.refused():
         return False
     causal = Transformer.generate_square_subsequent_mask(length, mask.device)
     return bool((mask == (causal if mask.is_floating_point() else causal != 0)).all())

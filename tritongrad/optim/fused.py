@@ -7,13 +7,14 @@ from typing import Any
 
 from tritongrad.ops.creation import tensor
 from tritongrad.optim.optimizer import Group, Optimizer
+from tritongrad.optim.replayed import Entry, Update
 from tritongrad.precision import current_copy, wrote
 from tritongrad.tensor import Tensor, get_default_dtype
-from tritongrad_kernels import dtypes, elementwise, optim as kernel
+from tritongrad_kernels import capture, dtypes, elementwise, optim as kernel
 from tritongrad_kernels.array import Array, empty_like
 
 # The options of the kernel, the arrays [state ...] and numbers of a parameter, and its state after the step.
-Row = tuple[tuple[Any, ...], list[Array | None], list[float], dict[str, Tensor]]
+Row = tuple[tuple[Any, ...], list[Array | None], list[float], dict[str, Any]]
 
 
 class FusedOptimizer(Optimizer):
@@ -25,6 +26,7 @@ class FusedOptimizer(Optimizer):
 
     kernel: Callable[..., None] = staticmethod(kernel.update)
     columns = 0  # arrays of state that the kernel's table has room for; 0: as many as there are
+    unless: Array | None = None  # where a step is captured: a number on the device that forbids it unless it is 0
 
     def _begin(self, group: Group) -> tuple[dict[str, float], dict[str, float]]:
         """The numbers kept for each parameter, and the number that each of its arrays of state is filled with."""
@@ -34,16 +36,21 @@ class FusedOptimizer(Optimizer):
         """Options of the kernel and numbers for a step, whose count is in `kept`; other numbers there are moved on."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it updates parameters")
 
-    def _row(self, group: Group, work: Array, before: dict[str, Any]) -> Row:
-        """What a step does to the parameter in `work` whose state is `before`."""
+    def _row(self, group: Group, work: Array, before: dict[str, Any], read: Callable[[Any], float] = float) -> Row:
+        """What a step does to the parameter in `work` whose state is `before`, numbers of which are `read`."""
         kept, filled = self._begin(group)
-        kept = {name: float(before[name]) if name in before else rounded(v) for name, v in kept.items()}
+        kept = {name: read(before[name]) if name in before else rounded(v) for name, v in kept.items()}
         kept["step"] += 1
         flags, numbers = self._next(group, kept)
         arrays = {name: self._array(work, name, before, value) for name, value in filled.items()}
         row: list[Array | None] = [a.array for a in arrays.values()]
         row += [None] * (self.columns - len(row))
-        return flags, row, numbers, {**{name: count(v) for name, v in kept.items()}, **arrays}
+        return flags, row, numbers, {**{name: rounded(v) for name, v in kept.items()}, **arrays}
+
+    def lasting(self, group: Group, state: dict[str, Any]) -> list[Any]:
+        """What stays of a parameter's state from step to step: which numbers it has, and its arrays."""
+        numbers = self._begin(group)[0]
+        return [name if name in numbers else (name, value) for name, value in state.items()]
 
     @staticmethod
     def _array(work: Array, name: str, before: dict[str, Any], initial: float = 0.0) -> Tensor:
@@ -53,19 +60,25 @@ class FusedOptimizer(Optimizer):
         return placed(work, name, before[name], work.dtype)
 
     def _update(self, entries: list[tuple[Group, Tensor]]) -> None:
-        same: dict[tuple[Any, ...], list[tuple[list[Array | None], list[float]]]] = {}
+        same: dict[tuple[Any, ...], list[tuple[list[Array | None], list[float], int]]] = {}
         fresh = []
-        for group, p in entries:
+        update = self._captured(entries)
+        for number, (group, p) in enumerate(entries):
             work, copy = dense(p), current_copy(p)
             gradient = placed(work, "the gradient", p.grad)
-            flags, arrays, numbers, state = self._row(group, work, self.state.get(p, {}))
+            with capture.beside():
+                flags, arrays, numbers, state = self._row(group, work, self.state.get(p, {}))
+                state = {name: v if isinstance(v, Tensor) else count(v) for name, v in state.items()}
+            if update is not None:
+                update.rows.append((flags, arrays))
             kind = p.device, p.dtype, gradient.dtype, *flags, None if copy is None else copy.dtype
-            same.setdefault(kind, []).append(([work, gradient.array, *arrays, copy], numbers))
+            same.setdefault(kind, []).append(([work, gradient.array, *arrays, copy], numbers, number))
             fresh.append((p, work, state, copy))
-        launches = [
-            (kernel.table([row for row, _ in rows], [numbers for _, numbers in rows]), kind)
-            for kind, rows in same.items()
-        ]
+        launches = []
+        for kind, rows in same.items():
+            source = None if update is None else update.numbers([k for row, _, k in rows if row[0].size])
+            columns = [row for row, _, _ in rows], [numbers for _, numbers, _ in rows]
+            launches.append((kernel.table(*columns, source, self.unless), kind))
         # Everything that can fail has been done: now all parameters and all state change, or none has.
         for tables, kind in launches:
             type(self).kernel(tables, *kind[1:])
@@ -77,6 +90,23 @@ class FusedOptimizer(Optimizer):
                 t.array.memory.version += 1  # so that stale uses in a graph are refused
             if copy is not None:
                 wrote(p, copy)
+
+    counted = staticmethod(lambda number: count(number))
+
+    def _captured(self, entries: list[Entry]) -> Update | None:
+        """What moves this update on at each replay, if it is being captured."""
+        recording = capture.current()
+        if recording is None:
+            return None
+        for group, p in entries:
+            names = {*self._begin(group)[0], *self._begin(group)[1]}
+            if not names <= self.state.get(p, {}).keys():
+                raise capture.Uncapturable("an optimizer has yet to make its state, in a step that is not left out")
+            if p.array.dense_order() is None or p.array.offset:
+                raise capture.Uncapturable("an optimizer's parameter does not fill its memory")
+        known = recording.notes.setdefault(("updates", id(self)), [])
+        known.append(Update(self, entries, known[-1] if known else None, self.unless))
+        return known[-1]
 
     def _require_state(self, p: Tensor, values: dict[str, Any]) -> None:
         for name, v in values.items():
