@@ -269,7 +269,9 @@ def empty_like(a: Array, dtype: dtype | None = None) -> Array:
 def from_host(values: np.ndarray, device: Device | None = None) -> Array:
     """A C-ordered copy of a numpy array on `device`."""
     values = np.ascontiguousarray(values).reshape(values.shape)
-    return Array(memory.written(values, device), from_numpy(values.dtype), values.shape, contiguous_strides(values.shape))
+    return Array(
+        memory.written(values, device), from_numpy(values.dtype), values.shape, contiguous_strides(values.shape)
+    )
 
 
 def lent(values: np.ndarray) -> Array | None:

@@ -41,6 +41,7 @@ from tritongrad_kernels.attention_tiles import (
 from tritongrad_kernels.elementwise import _offsets
 from tritongrad_kernels.launch import cdiv, launch, next_power_of_2, tile
 from tritongrad_kernels.matmul import clamped
+from tritongrad_kernels.random import _key
 
 
 @triton.jit
@@ -77,7 +78,7 @@ def _attend(
 def _attention(
     Q, K, V, MASK, OUT, LSE, batch_shape, q_batch, k_batch, v_batch, out_batch, mask_batch,
     q_steps, k_steps, v_steps, out_steps, mask_steps, batches, span: tl.int64, L: tl.int64, S: tl.int64, scale,
-    groups, seed: tl.int64, stream: tl.int64, threshold, rescale,
+    groups, STATE, seed: tl.int64, stream: tl.int64, threshold, rescale,
     E: tl.constexpr, EV: tl.constexpr, BE: tl.constexpr, BV: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr,
     EVEN_L: tl.constexpr, EVEN_S: tl.constexpr, DIVISOR: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
     PARTS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
@@ -95,6 +96,7 @@ def _attention(
             cache. DIVISOR divides all strides but those along rows, and E and EV.
     Source  Dao 2023, algorithm 1. EVEN_L and EVEN_S say that tiles divide L and S.
     """
+    seed, stream = _key(STATE, seed, stream)
     tiles = tl.cdiv(L, BM)
     pid = tl.program_id(0).to(tl.int64)
     begin, limit = pid * 0, S
@@ -218,7 +220,7 @@ def _attend_to_keys(p: Problem, out: Array, lse: Array, parts: int, span: int, c
         *settings(p, k.shape[-2], config, where),
         parts > 1,
         flops=2 * p.pairs * (p.q.shape[-1] + v.shape[-1]),
-        bytes=footprint(p.q, k, v, p.mask, out, lse),
+        bytes=footprint(p.q, k, v, p.mask, p.seed, out, lse),
         **config,
     )  # fmt: skip
 

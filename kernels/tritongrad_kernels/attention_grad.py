@@ -27,6 +27,7 @@ from tritongrad_kernels.attention_tiles import (
 from tritongrad_kernels.elementwise import _offsets
 from tritongrad_kernels.launch import cdiv, launch
 from tritongrad_kernels.matmul import clamped
+from tritongrad_kernels.random import _key
 
 # ---------------------------------------------------------------------------------------------- gradient of queries
 
@@ -63,7 +64,7 @@ def _attention_query_grad(
     Q, K, V, OUT, DY, MASK, LSE, DQ, DELTA,
     batch_shape, q_batch, k_batch, v_batch, out_batch, dy_batch, dq_batch, mask_batch,
     q_steps, k_steps, v_steps, out_steps, dy_steps, dq_steps, mask_steps, L: tl.int64, S: tl.int64, scale,
-    groups, seed: tl.int64, stream: tl.int64, threshold, rescale,
+    groups, STATE, seed: tl.int64, stream: tl.int64, threshold, rescale,
     E: tl.constexpr, EV: tl.constexpr, BE: tl.constexpr, BV: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr,
     EVEN_L: tl.constexpr, EVEN_S: tl.constexpr, DIVISOR: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr,
@@ -75,6 +76,7 @@ def _attention_query_grad(
     Bytes   read q, k, v, mask, out, lse and dy, write dq and delta.
     Source  Dao 2023, algorithm 2.
     """
+    seed, stream = _key(STATE, seed, stream)
     tiles = tl.cdiv(L, BM)
     pid = tl.program_id(0).to(tl.int64)
     batch, top = pid // tiles, (tiles - 1 - pid % tiles) * BM
@@ -167,7 +169,8 @@ def _attention_key_grad(
     Q, K, V, DY, MASK, LSE, DELTA, DK, DV,
     batch_shape, q_batch, k_batch, v_batch, dy_batch, dk_batch, dv_batch, mask_batch,
     q_steps, k_steps, v_steps, dy_steps, dk_steps, dv_steps, mask_steps, sharing, q_share, dy_share, mask_share,
-    L: tl.int64, S: tl.int64, scale, groups, seed: tl.int64, stream: tl.int64, threshold, rescale,
+    L: tl.int64, S: tl.int64, scale, groups, STATE, seed: tl.int64, stream: tl.int64, threshold,
+    rescale,
     E: tl.constexpr, EV: tl.constexpr, BE: tl.constexpr, BV: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr,
     EVEN_L: tl.constexpr, EVEN_S: tl.constexpr, DIVISOR: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr,
@@ -181,6 +184,7 @@ def _attention_key_grad(
     Bytes   read q, k, v, mask, lse, delta and dy, write dk and dv.
     Source  Dao 2023, algorithm 2.
     """
+    seed, stream = _key(STATE, seed, stream)
     tiles = tl.cdiv(S, BN)
     pid = tl.program_id(0).to(tl.int64)
     batch, left = pid // tiles, (pid % tiles) * BN
@@ -254,7 +258,7 @@ def attention_query_grad(problem: Problem, out: Array, lse: Array, dy: Array) ->
         *where.places,
         *settings(p, k.shape[-2], config, where),
         flops=2 * p.pairs * (2 * p.q.shape[-1] + v.shape[-1]),
-        bytes=footprint(p.q, k, v, p.mask, out, lse, dy, dq, delta),
+        bytes=footprint(p.q, k, v, p.mask, p.seed, out, lse, dy, dq, delta),
         **config,
     )  # fmt: skip
     return dq, delta
@@ -279,7 +283,7 @@ def attention_key_grad(problem: Problem, lse: Array, delta: Array, dy: Array) ->
         *(0 if a is None else of_first_head(p, a).strides[-3] for a in (p.q, dy, p.mask)),
         *settings(p, k.shape[-2], config, where),
         flops=4 * p.pairs * (p.q.shape[-1] + v.shape[-1]),
-        bytes=footprint(p.q, k, v, p.mask, lse, delta, dy, dk, dv),
+        bytes=footprint(p.q, k, v, p.mask, p.seed, lse, delta, dy, dk, dv),
         **config,
     )  # fmt: skip
     return dk, dv

@@ -13,6 +13,7 @@ from tritongrad_kernels.array import Array, contiguous_strides, empty, strides_o
 from tritongrad_kernels.descriptors import Descriptor, descriptor, fits
 from tritongrad_kernels.elementwise import broadcast_shapes
 from tritongrad_kernels.launch import TILES, cdiv, has_tma, next_power_of_2, tile
+from tritongrad_kernels.random import Seed, state
 
 WIDEST = 256
 """The most numbers that a row of q, k or v may have: a program holds all of them."""
@@ -20,11 +21,19 @@ WIDEST = 256
 
 @dataclass(frozen=True)
 class Dropout:
-    """Each probability 0 with chance p, else divided by 1 - p: element by element, as draw `stream` under `seed`."""
+    """Each probability 0 with chance p, else divided by 1 - p: element by element, as draw `stream` under `seed`.
+
+    Where launches are captured, `seed` is an array of both.
+    """
 
     p: float
-    seed: int
+    seed: Seed
     stream: int
+
+    @property
+    def state(self) -> tuple[Array | None, int, int]:
+        """The array of both, or None, and the numbers."""
+        return state(self.seed, self.stream)
 
     @property
     def threshold(self) -> int:
@@ -52,6 +61,11 @@ class Problem:
     scale: float
     causal: bool = False
     dropout: Dropout | None = None
+
+    @property
+    def seed(self) -> Array | None:
+        """What has the seed of dropout, where that is an array."""
+        return None if self.dropout is None else self.dropout.state[0]
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -208,8 +222,7 @@ def settings(p: Problem, keys: int, config: dict[str, int], where: Geometry) -> 
         keys,
         p.scale,
         cdiv(p.k.shape[-2], 4),
-        drop.seed,
-        drop.stream,
+        *drop.state,
         drop.threshold,
         drop.rescale,
         width,

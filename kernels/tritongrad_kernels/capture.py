@@ -4,10 +4,10 @@ On a GPU a `Recording` is made of CUDA graphs, whose launches read and write the
 interpreter it is a tape that does just that, so that whatever could go stale in a graph goes stale there too.
 
 While something is recorded nothing runs, so nobody can look at values. What the host gives kernels to read lies in one
-block, the arena, which is brought to the device before each replay. Numbers that change from replay to replay (learning
-rates, step counts, random draws) are a `Varying` there, which says what they are today. Memory made meanwhile belongs to
-the recording. Memory that was there before (`touched`) must still be there, at its address, whenever it is replayed; that
-is for the caller to see to.
+block, the arena, which is brought to the device before each replay. Numbers that change from replay to replay, such as
+learning rates, step counts and random draws, are a `Varying` there, which says what they are today. Memory made
+meanwhile belongs to the recording. Memory that was there before (`touched`) must still be there, at its address,
+whenever it is replayed; that is for the caller to see to.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class GradScaler:
         try:
             return optimizer.step(*args, **kwargs)
         finally:
-            optimizer.unless = None
+            del optimizer.unless  # what its class has is back
 
     @staticmethod
     def _worst(found: list[Tensor], device: Any = None) -> Tensor:
@@ -133,7 +133,8 @@ class GradScaler:
             factors = self._growth_factor, self._backoff_factor
             kernel.move(scale.array, tracker.array, worst.array, *factors, self._growth_interval)
             scale.array.memory.version += 1
-        self._stages, self._found = {}, {}
+        self._stages.clear()
+        self._found.clear()
 
     def _unscaled(self, optimizer: Optimizer, scale: Tensor) -> list[Tensor]:
         """Unscale the gradients of an optimizer: for each dtype and device whether one was not finite."""

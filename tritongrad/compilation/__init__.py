@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tritongrad.compilation.compiled import Compiled as Compiled, disable as disable, is_running as is_running
-from tritongrad.compilation.compiled import reset as reset
+from tritongrad.compilation.compiled import (
+    Compiled as Compiled,
+    disable as disable,
+    is_running as is_running,
+    reset as reset,
+)
 from tritongrad.compilation.optimized import OptimizedModule as OptimizedModule
 from tritongrad.nn.module import Module
 
@@ -30,9 +34,9 @@ def compile(
     """A function that does what `model` does, without the Python between one launch and the next.
 
     On a GPU the first call with arguments of given shapes runs `model` as it is, which loads its kernels; the second
-    captures all that it launches in a CUDA graph, and from then on a call copies its tensors to where the graph reads
-    them, replays it, and returns the results, which are the caller's own. `model` may be a whole training step (zero_grad,
-    forward, backward, scaler and optimizer), with the learning rate, step counts and random draws of each call; or a
+    captures all that it launches in a CUDA graph. From then on a call copies its tensors to where the graph reads them,
+    replays it, and returns the results, which are the caller's own. `model` may be a whole training step (zero_grad,
+    forward, backward, scaler, optimizer), with the learning rate, step counts and random draws of each call; or a
     module, where the loss, `backward` and the optimizer stay outside: forward and backward are a graph each. Results
     are bitwise those of the function. Its kernels are compiled and fused anyway.
 

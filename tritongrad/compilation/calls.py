@@ -63,7 +63,7 @@ def mapped(structure: Any, fill: Callable[[Place], Any]) -> Any:
         return fill(structure)
     if isinstance(structure, tuple):
         items = [mapped(v, fill) for v in structure]
-        return type(structure)._make(items) if hasattr(structure, "_make") else tuple(items)  # type: ignore[attr-defined]
+        return type(structure)._make(items) if hasattr(structure, "_make") else tuple(items)
     if type(structure) is list:
         return [mapped(v, fill) for v in structure]
     return {k: mapped(v, fill) for k, v in structure.items()} if type(structure) is dict else structure

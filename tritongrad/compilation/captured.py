@@ -93,14 +93,18 @@ class Captured:
 
     def _differentiate(self, results: Sequence[Tensor], start: int) -> None:
         """Record the gradients of everything that results with a history depend on."""
-        self._live = [
-            i for i, t in enumerate(results) if is_grad_enabled() and t.node is not None and t.node.function is not None
-        ]
+        histories = [_history(t) if is_grad_enabled() and t.node is not None else {} for t in results]
+        self._live = [i for i, nodes in enumerate(histories) if nodes and all(n.function is not None for n in nodes)]
         self._leaves: list[Tensor] = []
         if not self._live:
             return
         live = [results[i] for i in self._live]
-        self._leaves = _leaves(live, start)
+        nodes = {node: None for i in self._live for node in histories[i]}
+        if any(node.sequence < start for node in nodes):
+            raise Uncapturable("it goes on from operations that were recorded outside")
+        origins = {id(o): o for node in nodes for o in node.inputs if o is not None and not isinstance(o, tuple)}
+        self._leaves = list(origins.values())
+        del histories, nodes, origins
         self._dys = [Tensor(empty_like(t.array)) for t in live]
         blocks = {id(a.memory): a.memory for t in self.guards.tensors for a in _arrays(t)}
         versions = {key: block.version for key, block in blocks.items()}
@@ -298,21 +302,13 @@ def _input(t: Tensor) -> Tensor:
     return own
 
 
-def _leaves(results: Sequence[Tensor], start: int) -> list[Tensor]:
-    """The leaves that results depend on. Uncapturable if they depend on what was recorded before node `start`."""
-    found: dict[int, Tensor] = {}
-    seen: set[Node] = set()
-    stack = [t.node for t in results]
+def _history(t: Tensor) -> dict[Node, None]:
+    """The nodes that a result depends on."""
+    seen: dict[Node, None] = {}
+    stack = [t.node]
     while stack:
         node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.sequence < start:
-            raise Uncapturable("it goes on from operations that were recorded outside")
-        for origin in node.inputs:
-            if isinstance(origin, tuple):
-                stack.append(origin[0])
-            elif origin is not None:
-                found[id(origin)] = origin
-    return list(found.values())
+        if node is not None and node not in seen:
+            seen[node] = None
+            stack += [origin[0] for origin in node.inputs if isinstance(origin, tuple)]
+    return seen

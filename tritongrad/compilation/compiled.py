@@ -21,7 +21,9 @@ from tritongrad_kernels import INTERPRETED, memory
 from tritongrad_kernels.capture import HostRead, Uncapturable
 
 LIMIT = 8  # captures kept for a function; torch's number
-_TIRED = 64  # captures made of a function, and calls in a row that found nothing as it was, after which it is left alone
+_TIRED = (
+    64  # captures made of a function, and calls in a row that found nothing as it was, after which it is left alone
+)
 
 _running: ContextVar[bool] = ContextVar("running", default=False)
 _all: weakref.WeakSet[Compiled] = weakref.WeakSet()
@@ -98,8 +100,9 @@ class Compiled:
         changed = None
         for k, warm in enumerate(self._warm):
             if warm.call.same(call):
-                changed = warm.guards.changed()
-                if changed is None:
+                found = warm.guards.changed()
+                changed = changed or found  # since the last call
+                if found is None:
                     self._warm.insert(0, self._warm.pop(k))
                     return self._again(warm, call, args, kwargs)
         return self._first(call, args, kwargs, changed)
@@ -177,7 +180,9 @@ def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None
     @functools.wraps(fn)
     def plain(*args: Any, **kwargs: Any) -> Any:
         if memory.capturing() is not None:
-            raise Uncapturable(f"it calls {getattr(fn, '__name__', fn)}, which is not to be captured: {reason or 'disable'}")
+            raise Uncapturable(
+                f"it calls {getattr(fn, '__name__', fn)}, which is not to be captured: {reason or 'disable'}"
+            )
         with memory.refusing(None):
             return fn(*args, **kwargs)
 

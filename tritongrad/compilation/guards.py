@@ -72,7 +72,8 @@ class Guards:
     """
 
     def __init__(self, roots: Iterable[Any], with_grads: bool) -> None:
-        self.with_grads, self.python_hook = with_grads, None
+        self.with_grads = with_grads
+        self.python_hook: str | None = None
         self.environment = environment()
         self._items: dict[int, _Item] = {}
         self._tensors: dict[int, _Held] = {}
@@ -151,15 +152,16 @@ class Guards:
         for tensor, address in self._gradients:
             if tensor.grad is None or tensor.grad.array.memory.address != address:
                 return f"the gradient of a tensor of shape {list(tensor.shape)} is elsewhere"
+        # What looks changed is looked at again when all that refers to it has been: it may have been replaced.
+        for item in [item for item in self._watched if self._changed_item(item)]:
+            word = self._changed_item(item)
+            if word is not None:
+                return word
         if any(self._empty):
             return "something was put into a container that was empty"
-        for item in self._watched:
-            now = item.look(item.thing)
-            if len(now) != len(item.values) or any(map(is_not, now, item.values)):
-                word = self._changed_item(item, now)
-                if word is not None:
-                    return word
-        if self._extra and any(group[name] != old for (group, name), old in zip(self._extra, self._options, strict=True)):
+        if self._extra and any(
+            group[name] != old for (group, name), old in zip(self._extra, self._options, strict=True)
+        ):
             return "an option of an optimizer that the function reads changed"
         return None
 
@@ -178,7 +180,10 @@ class Guards:
             what = "copy in half precision"
         return None if what is None else f"the {what} of a tensor of shape {list(t.shape)} changed"
 
-    def _changed_item(self, item: _Item, now: list[Any]) -> str | None:
+    def _changed_item(self, item: _Item) -> str | None:
+        now = item.look(item.thing)
+        if len(now) == len(item.values) and not any(map(is_not, now, item.values)):
+            return None
         kind = type(item.thing).__name__
         if len(now) != len(item.values):
             return f"a {kind} has {len(now)} entries instead of {len(item.values)}"

@@ -41,6 +41,8 @@ Look = Callable[[Any], list[Any]]
 
 def look_at(thing: Any) -> Look | None:
     """The function that lists what has to stay the same about things like this one; None if there is nothing."""
+    if isinstance(thing, BuiltinFunctionType) and isinstance(thing.__self__, CONTAINERS):
+        return lambda thing: [thing.__self__]  # a method like `losses.append`
     if thing is ABSENT or isinstance(thing, _OPAQUE):
         return None
     if isinstance(thing, type):
@@ -58,7 +60,7 @@ def _of_dict(thing: dict[Any, Any]) -> list[Any]:
 
 
 def _of_function(thing: FunctionType) -> list[Any]:
-    held = [thing.__defaults__, thing.__kwdefaults__, thing.__dict__]
+    held: list[Any] = [thing.__defaults__, thing.__kwdefaults__, thing.__dict__]
     for cell in thing.__closure__ or ():
         try:
             held.append(cell.cell_contents)
@@ -78,7 +80,8 @@ def _of_function(thing: FunctionType) -> list[Any]:
 @functools.lru_cache(maxsize=4096)
 def _names(code: CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The globals that code names, and the attributes."""
-    names, attributes = {}, {}
+    names: dict[str, None] = {}
+    attributes: dict[str, None] = {}
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             names[instruction.argval] = None
@@ -94,7 +97,9 @@ def _names(code: CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def names_attribute(thing: Any, attribute: str) -> bool:
     """Whether a user's function reads an attribute of this name."""
-    return isinstance(thing, FunctionType) and not _is_library(thing.__module__) and attribute in _names(thing.__code__)[1]
+    return (
+        isinstance(thing, FunctionType) and not _is_library(thing.__module__) and attribute in _names(thing.__code__)[1]
+    )
 
 
 def _is_library(module: str | None) -> bool:
@@ -138,7 +143,7 @@ def _of_optimizer(thing: FusedOptimizer) -> list[Any]:
     for group in thing.param_groups:
         held += [ABSENT, *group["params"], *(name for name in group if name != "params")]
         for p in group["params"]:
-            for kept in thing.lasting(group, thing.state[p] if p in thing.state else {}):
+            for kept in thing.lasting(group, thing.state.get(p, {})):
                 held += kept if isinstance(kept, tuple) else (kept,)
     return held
 

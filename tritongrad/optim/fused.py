@@ -76,7 +76,11 @@ class FusedOptimizer(Optimizer):
             fresh.append((p, work, state, copy))
         launches = []
         for kind, rows in same.items():
-            source = None if update is None else update.numbers([k for row, _, k in rows if row[0].size])
+            source = (
+                None
+                if update is None
+                else update.numbers([k for row, _, k in rows if row[0] is not None and row[0].size])
+            )
             columns = [row for row, _, _ in rows], [numbers for _, numbers, _ in rows]
             launches.append((kernel.table(*columns, source, self.unless), kind))
         # Everything that can fail has been done: now all parameters and all state change, or none has.

@@ -39,7 +39,8 @@ class Update:
 
     def ready(self) -> bool:
         """Work out the next step; whether these launches do it. Changes nothing."""
-        optimizer, known = self.optimizer, {}
+        optimizer = self.optimizer
+        known: dict[int, float] = {}
 
         def read(value: Any) -> float:
             number = known.get(id(value))
