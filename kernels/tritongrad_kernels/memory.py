@@ -324,16 +324,12 @@ def allocate(nbytes: int, device: Device | None = None) -> Memory:
         raise OutOfMemoryError(f"{where}: could not allocate {nbytes:,} bytes on {device}") from error
     if POISON:
         storage.fill_(0xFF)
-<<<<<<< HEAD
     if (told := watch) is not None:
         told(storage, nbytes, device)
-    return Memory(storage, device)
-=======
     result = Memory(storage, device)
     if capture is not None and capturing():
         capture.made(result)
     return result
->>>>>>> bfbb2eb (Functions are captured and replayed)
 
 
 class DryRun:
