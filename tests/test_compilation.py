@@ -14,8 +14,10 @@ import pytest
 
 import tritongrad as tg
 from tritongrad import compiler, nn
+from tritongrad.compilation import compiled as compilation
 from tritongrad.nn import functional as F
-from tritongrad_kernels import INTERPRETED, launch, memory
+from tritongrad_kernels import INTERPRETED, capture as recorder, launch, memory
+from tritongrad_kernels.array import Array
 
 if INTERPRETED:
     from tritongrad_kernels import sanitize
@@ -305,10 +307,8 @@ def test_what_the_function_finds_changed_is_captured_anew() -> None:
         assert runs(x, y) == 0
 
     other(model.eval, model.train)
-    other(lambda: setattr(settings, "factor", 2.0), lambda: setattr(settings, "factor", 1.0))
     other(lambda: settings.more.append(1.0), settings.more.clear)
     other(lambda: setattr(model[1], "momentum", 0.3), lambda: setattr(model[1], "momentum", 0.1))
-    other(lambda: tg.set_default_dtype(tg.float64), lambda: tg.set_default_dtype(tg.float32))
     old = model[1].running_mean
     other(lambda: setattr(model[1], "running_mean", old.clone()), lambda: setattr(model[1], "running_mean", old))
     first.weight.requires_grad_(False)
@@ -611,3 +611,112 @@ def test_compilers_decorators() -> None:
     assert compiler.allow_in_graph(double) is double and compiler.assume_constant_result(double) is double
     assert compiler.list_backends() == []
     compiler.cudagraph_mark_step_begin()
+
+
+def test_arguments_keep_their_strides() -> None:
+    """Expanded, with gaps, and not on 16 bytes: kernels for them may be others."""
+    whole = tg.arange(24.0).reshape(4, 6)
+
+    def function(x: tg.Tensor) -> tg.Tensor:
+        note_layout(x)
+        return x * 2
+
+    for x in (whole[:, 1:3], whole[1].expand(3, 6), whole[:, ::2].T, whole[0, 5:], whole[:0]):
+        compiled = replayed(function)
+        assert [compiled(x).tolist() for _ in range(3)] == [(x * 2).tolist()] * 3
+        assert len(compiled.captured) == 1 and LAYOUTS[-2] == LAYOUTS[-1]
+
+
+LAYOUTS: list[Any] = []
+
+
+def note_layout(x: tg.Tensor) -> None:
+    LAYOUTS.append((x.stride(), x.array.data_ptr() % 16))
+
+
+note_layout.__module__ = "tritongrad"
+
+
+# ------------------------------------------------------------------------------------------------------------- the GPU
+
+
+class Driver:
+    """What a GPU's driver does with launches in a capture: it takes them down, and starts them at each replay."""
+
+    taking: list[Callable[[], Any]] | None = None
+
+    def __init__(self, device: Any, beside: Any = None) -> None:
+        self.taken: list[Callable[[], Any]] = []
+        self.supply: list[Any] = []
+
+    def begin(self) -> None:
+        Driver.taking = self.taken
+        memory.watch = lambda storage, nbytes, device: self.supply.append(storage)
+
+    def end(self) -> None:
+        Driver.taking = memory.watch = None
+
+    def replay(self) -> None:
+        for start in self.taken:
+            start()
+
+    @staticmethod
+    def start(kernel: Any, grid: Any, args: Any, options: Any) -> bool:
+        if Driver.taking is not None:
+            given = {k: v for k, v in options.items() if k not in ("num_warps", "num_stages", "maxnreg")}
+            known = [recorder.kept(a) if isinstance(a, Array) else a for a in args]
+            Driver.taking.append(lambda: kernel[grid](*known, **given))
+        return Driver.taking is not None
+
+
+def test_a_graph_of_the_gpu_is_made_of_loaded_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    monkeypatch.setattr(compilation, "INTERPRETED", False)
+    monkeypatch.setattr(memory, "Graph", Driver)
+    monkeypatch.setattr(launch.direct, "available", True)
+    monkeypatch.setattr(launch.direct, "start", Driver.start)
+    monkeypatch.setattr(launch.direct, "learn", lambda *a: None)
+    monkeypatch.setattr(recorder, "load", lambda kernel, grid, args, options: loaded.append(kernel.fn.__name__))
+    found = []
+    for wrap in (lambda f: f, replayed):
+        t = Training(adamw, dropout=0.3)
+        step, model = wrap(plain(t)), wrap(network(7))
+        tg.manual_seed(3)
+        results = []
+        for x, y in batches(5):
+            results.append(values(step(x, y)))
+            F.cross_entropy(model(x), y).backward()
+        found.append((results, t.state(), [p.grad.tolist() for p in model.parameters()]))
+    assert found[0] == found[1]
+    parts = step.captured[0]._recording._parts + model._compiled.captured[0]._recording._parts
+    assert len(parts) == 3 and sum(len(p.graph.taken) for p in parts) == len(loaded)
+
+
+def test_the_drivers_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+
+    class Graph:
+        def capture_begin(self, pool: Any, capture_error_mode: str) -> None:
+            said.append(("begin", pool, capture_error_mode))
+
+        def capture_end(self) -> None:
+            said.append("end")
+            raise RuntimeError("invalidated")
+
+        def replay(self) -> None:
+            said.append("replay")
+
+    cuda = memory.torch.cuda
+    monkeypatch.setattr(memory, "_capturing", {})
+    for name, value in {
+        "CUDAGraph": Graph, "Stream": lambda index: f"stream of {index}", "graph_pool_handle": lambda: (1, 0),
+        "synchronize": lambda: said.append("wait"), "current_stream": lambda index: "before", "set_stream": said.append,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(cuda, name, value)
+    graph = memory.Graph(memory.Device("cpu"))
+    second = memory.Graph(memory.Device("cpu"), graph)
+    second.begin()
+    with pytest.raises(RuntimeError, match="invalidated"):
+        second.end()
+    second.replay()
+    assert said == ["wait", "stream of 0", ("begin", (1, 0), "relaxed"), "end", "before", "replay"]

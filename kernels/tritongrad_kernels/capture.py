@@ -24,9 +24,10 @@ import numpy as np
 from tritongrad_kernels import dtypes, memory
 from tritongrad_kernels.array import Array, contiguous_strides
 from tritongrad_kernels.descriptors import Descriptor
-from tritongrad_kernels.launch import launch
+from tritongrad_kernels.launch import launch, load
 from tritongrad_kernels.memory import Device, Memory
 
+_DECLARED = ("flops", "bytes", "at_most")  # what `launch` is told beside a kernel's options
 _ALIGNED = 256  # arrays in the arena start at multiples of as many bytes as allocations of their own would
 
 
@@ -78,14 +79,15 @@ class Recording:
     """Parts that are recorded one after the other and share memory; see the head of this file.
 
     room     bytes that there are in the arena: NoRoom is raised where they do not do
-    tape     whether launches are kept on a tape, and not in a graph of the GPU
+    how      "tape", or "graph" of the GPU, or "load": what is launched is only compiled and loaded, for a graph to come
     inside   what was allocated while recording and is still referred to
     touched  by address, what launches read and write of memory that was there before
     notes    for who records, by whatever key
     """
 
-    def __init__(self, device: Device, room: int, tape: bool) -> None:
-        self.device, self.tape, self.thread, self.aside = device, tape, threading.get_ident(), False
+    def __init__(self, device: Device, room: int, how: str) -> None:
+        self.device, self.thread, self.aside = device, threading.get_ident(), False
+        self._how, self.tape = how, how != "graph"
         self.inside: weakref.WeakSet[Memory] = weakref.WeakSet()
         self.touched: dict[int, Memory] = {}
         self.notes: dict[Any, Any] = {}
@@ -165,7 +167,7 @@ class Recording:
         if destination.device != source.device:
             raise HostRead(f"copying a tensor from {source.device} to {destination.device}")
         to, what = self._name(destination), self._name(source)
-        if self.tape:
+        if self._how == "tape":
             assert self._part is not None
             self._part.steps.append(functools.partial(_copy, to, what, offset, nbytes))
         return self.tape
@@ -176,7 +178,9 @@ class Recording:
         """A kernel is to be started; whether that has been seen to. `options` are all that `launch` was given."""
         given = [self._again(a) for a in args]
         reached = [self._again(a) for a in indirect]
-        if self.tape:
+        if self._how == "load":
+            load(kernel, grid, given, {k: v for k, v in options.items() if k not in _DECLARED})
+        elif self.tape:
             assert self._part is not None
             self._part.steps.append(functools.partial(launch, kernel, grid, *given, indirect=reached, **options))
         return self.tape

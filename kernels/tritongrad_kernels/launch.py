@@ -286,6 +286,15 @@ def launch(
             direct.learn(kernel, args, options, compiled)
 
 
+def load(kernel: Any, grid: tuple[int, ...], args: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Compile a kernel for these arguments and load it on the GPU, without starting it."""
+    try:
+        given = [native(a) if type(a) is Descriptor else a for a in args]
+        kernel.warmup(*given, grid=grid, **options)._init_handles()
+    except Exception as error:
+        raise _failed(kernel, grid, args, error) from error
+
+
 def _name(kernel: Any) -> str:
     return kernel.fn.__name__
 

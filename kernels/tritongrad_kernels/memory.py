@@ -657,26 +657,38 @@ class Graph:
     """What is launched on a GPU between `begin` and `end` is not run, but can be run again and again by `replay`.
 
     Its memory comes from a supply of its own, that of `beside` if one is given, and goes back when both the graph and
-    whatever still lives there are gone. Everything launched must have been launched before, so that it is loaded.
+    whatever still lives there are gone. Everything launched must have been loaded before.
     """
 
     def __init__(self, device: Device, beside: Graph | None = None) -> None:
-        self._device, self._graph = device, torch.cuda.CUDAGraph()
-        supply = None if beside is None else beside._graph.pool()
-        # Relaxed: other threads, and the supply of pinned host memory, may go on asking the driver for memory.
-        self._inside = torch.cuda.graph(self._graph, pool=supply, capture_error_mode="relaxed")
+        self._index = device.index or 0
+        self._graph = torch.cuda.CUDAGraph()
+        self._supply: Any = torch.cuda.graph_pool_handle() if beside is None else beside._supply
+        if self._index not in _capturing:  # one, because memory is only used again on the stream it was taken on
+            _capturing[self._index] = torch.cuda.Stream(self._index)
 
     def begin(self) -> None:
-        with on_device(self._device):
-            self._inside.__enter__()
+        self._before = torch.cuda.current_stream(self._index)
+        torch.cuda.synchronize()
+        torch.cuda.set_stream(_capturing[self._index])
+        try:
+            # Relaxed: the supply of pinned host memory, and other threads, may go on asking the driver for memory.
+            self._graph.capture_begin(pool=self._supply, capture_error_mode="relaxed")
+        except BaseException:
+            torch.cuda.set_stream(self._before)
+            raise
 
     def end(self) -> None:
-        with on_device(self._device):
-            self._inside.__exit__(None, None, None)
+        try:
+            self._graph.capture_end()
+        finally:
+            torch.cuda.set_stream(self._before)
 
     def replay(self) -> None:
-        with on_device(self._device):
-            self._graph.replay()
+        self._graph.replay()
+
+
+_capturing: dict[int, Any] = {}  # for each GPU the stream on which graphs are captured
 
 
 def figures(index: int) -> dict[str, Any]:

@@ -74,7 +74,10 @@ class Call(Parts):
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__((args, kwargs))
-        layouts = [(t.array.shape, t.array.strides, t.dtype, t.device, t.requires_grad) for t in self.tensors]
+        layouts = [
+            (t.array.shape, t.array.strides, t.array.data_ptr() % 16, t.dtype, t.device, t.requires_grad)
+            for t in self.tensors
+        ]
         self.signature = (*self.plain, *layouts)
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import random as python_random
 import weakref
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from tritongrad.compilation.calls import Call, Parts, Place, mapped
 from tritongrad.compilation.guards import Guards
 from tritongrad.tensor import Tensor
 from tritongrad_kernels import elementwise, memory
-from tritongrad_kernels.array import Array, empty_like
+from tritongrad_kernels.array import Array, empty, empty_like, places
 from tritongrad_kernels.capture import NoRoom, Recording, Uncapturable, kept
 
 ROOM = 1 << 16  # bytes of the arena beyond what a run brought to the device
@@ -35,24 +36,25 @@ class Captured:
 
     def __init__(self, function: Callable, call: Call, guards: Guards, room: int, tape: bool) -> None:
         self.call, self.guards = call, guards
-        self._undo = rollback.remember(function, *call.others, *guards.tensors)
-        while True:
+        undo = rollback.remember(function, *call.others, *guards.tensors)
+        plans = ["tape"] if tape else ["load", "graph"]
+        while plans:
             try:
-                self._record(function, room + ROOM, tape)
-                self._undo = _nothing
-                return
+                self._record(function, room + ROOM, plans[0])
+                if plans.pop(0) == "load":
+                    undo()
             except NoRoom as error:
-                self._undo()
+                undo()
                 room = max(2 * room, int(str(error)))
             except BaseException:
-                self._undo()
+                undo()
                 raise
 
     # ---------------------------------------------------------------------------------------------------- recording
 
-    def _record(self, function: Callable, room: int, tape: bool) -> None:
+    def _record(self, function: Callable, room: int, how: str) -> None:
         device = self.call.tensors[0].device if self.call.tensors else memory.DEFAULT_DEVICE
-        self._recording = recording = Recording(device, room, tape)
+        self._recording = recording = Recording(device, room, how)
         self._inputs = [_input(t) for t in self.call.tensors]
         self._copy_inputs(self.call)
         tensors = self.guards.tensors
@@ -89,7 +91,7 @@ class Captured:
 
     def _copy_inputs(self, call: Call) -> None:
         for t, own in zip(call.tensors, self._inputs, strict=True):
-            elementwise.copy_into(t.array, own.array)
+            _copy(t, own)
 
     def _differentiate(self, results: Sequence[Tensor], start: int) -> None:
         """Record the gradients of everything that results with a history depend on."""
@@ -280,10 +282,6 @@ def _chance() -> tuple[Any, ...]:
     return python_random.getstate(), kind, np.asarray(words).tobytes(), position, *rest
 
 
-def _nothing() -> None:
-    pass
-
-
 class _Token:
     """Stands for one run; `used` when its gradients have been had."""
 
@@ -296,10 +294,24 @@ def _arrays(t: Tensor) -> list[Array]:
 
 
 def _input(t: Tensor) -> Tensor:
-    """A tensor of our own for an argument."""
-    own = Tensor(empty_like(t.array))
-    own.requires_grad = t.requires_grad
-    return own
+    """A tensor of our own for an argument, as kernels see it: with its strides, and as far from 16 bytes."""
+    a = t.array
+    shape = [1 if stride == 0 else n for n, stride in zip(a.shape, a.strides, strict=True)]
+    if places(shape, a.strides) != math.prod(shape):
+        raise Uncapturable("elements of an argument share memory")
+    span = 1 + sum((n - 1) * stride for n, stride in zip(shape, a.strides, strict=True))
+    first = a.data_ptr() % 16 // a.dtype.itemsize
+    whole = empty((max(span, 1) + first,), a.dtype, a.device)
+    return Tensor(whole.view(a.shape, a.strides, first), requires_grad=t.requires_grad)
+
+
+def _copy(t: Tensor, own: Tensor) -> None:
+    """The values of an argument for our own; where it is expanded, each once."""
+    into, given = own.array, t.array
+    for axis, stride in enumerate(into.strides):
+        if stride == 0 and into.shape[axis]:
+            into, given = into.slice(axis, 0, 1), given.slice(axis, 0, 1)
+    elementwise.copy_into(given, into)
 
 
 def _history(t: Tensor) -> dict[Node, None]:

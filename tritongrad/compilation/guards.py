@@ -101,8 +101,8 @@ class Guards:
             return []
         if isinstance(thing, Tensor):
             self._tensors[id(thing)] = _Held(thing)
-            if thing.hooks or thing.after_accumulation:
-                self._note("a tensor has hooks", function_only=True)
+            if thing.hooks or (self.with_grads and thing.after_accumulation):
+                self._note("a tensor has hooks")
             return []
         look = look_at(thing)
         if look is None:
@@ -116,9 +116,8 @@ class Guards:
                 self._note(f"a {type(thing).__name__} has hooks")
         return item.values
 
-    def _note(self, hook: str, function_only: bool = False) -> None:
-        if self.with_grads or not function_only:
-            self.python_hook = self.python_hook or f"{hook}, which a replay would not call"
+    def _note(self, hook: str) -> None:
+        self.python_hook = self.python_hook or f"{hook}, which a replay would not call"
 
     def _reads_groups(self) -> bool:
         """Whether learning rates may be read by Python other than the optimizer's."""
@@ -172,6 +171,8 @@ class Guards:
             what = "memory"
         elif t.requires_grad is not held.wants:
             what = "requires_grad"
+        elif (t.hooks or (self.with_grads and t.after_accumulation)) and self.python_hook is None:
+            what = "hooks"
         elif t.node is not held.node:
             what = "history"
         elif self.with_grads and (t.grad is not None) is not held.has_grad:
