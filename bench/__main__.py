@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     tuned.add_argument("families", metavar="FAMILY|all", help="families of rows, A,B")
     tuned.add_argument("--minutes", metavar="M", type=float, required=True, help="begin nothing after them")
     tuned.add_argument("--arch", default="sm_90", help="without a GPU, compile candidates for this (%(default)s)")
+    tuned.add_argument("--slowest", metavar="FILE", type=Path, help="begin with what was slowest in this run")
     tuned.add_argument("--table", metavar="FILE", type=Path, default=tile_cells.MEASURED, help="where winners go")
     tuned.add_argument("--state", metavar="FILE", type=Path, help="what is known already (in the results' folder)")
     tuned.add_argument("--jobs", type=int, metavar="N", help="processes that compile (default: one a processor)")
@@ -153,7 +154,8 @@ def _environment(options: argparse.Namespace) -> int:
 def _tune(options: argparse.Namespace) -> int:
     here = tritongrad_kernels.INTERPRETED
     arch = options.arch if here else "sm_{}{}".format(*memory.gpu_capability())
-    found = tune.run(options.families, options.minutes, arch, options.table, options.state, options.jobs)
+    wanted = (options.families, options.minutes, arch, options.slowest, options.table, options.state, options.jobs)
+    found = tune.run(tune.Wanted(*wanted))
     tables.show("Tiles", tune.table(found), [tune.NOT_HERE] if here else [f"winners are in {options.table}"])
     return 0
 

@@ -31,20 +31,19 @@ from typing import Any
 
 import tritongrad as tg
 import tritongrad_kernels
-from bench import rows
+from bench import results, rows
 from bench.candidates import Cell, cells, judged, neighbours, telling, words
-from bench.results import FOLDER, slug
-from bench.row import Call, Row
+from bench.row import Call, Row, ranked
 from bench.tables import Table
 from bench.worker import Worker
-from tritongrad_kernels import launch, memory
-from tritongrad_kernels.tile_cells import Tile, measured
+from tritongrad_kernels import compile, launch, memory
+from tritongrad_kernels.tile_cells import MEASURED, Tile, measured
 
 NOT_HERE = "Nothing was timed: tiles are measured on a GPU, and kernels run in the interpreter here."
 LEAST = 1.02  # how much faster a tile must be, twice
 HOPELESS = 1.1  # how much slower on one row is enough
 RESERVE = 10.0  # seconds: too little to begin with anything
-TOGETHER = 16  # tiles compiled at once
+TOGETHER = 8  # tiles that are compiled and timed before one of them is taken
 
 Measure = Callable[[Row, Mapping[str, Mapping[str, Tile]]], "float | str"]
 """Seconds of a row with these cells, by name and column, or why it has none."""
@@ -134,16 +133,13 @@ class Search:
         if not chosen:
             return None
         try:
-            while True:
-                faster = self.fastest(cell, chosen, best, self.judge(cell, chosen, best))
-                if faster is None:
-                    self.notes.through.append(str(cell))
-                    break
+            while (faster := self.faster(cell, chosen, best)) is not None:
                 ratio = self.ratio_in_turns(cell, chosen, best, faster)
                 if ratio >= LEAST:
                     best, gain = faster, gain * ratio
                     self.put(cell, best)
                     self.write(cell, ratio)
+            self.notes.through.append(str(cell))
         except TimeIsUp:
             pass
         self.notes.save()
@@ -151,23 +147,25 @@ class Search:
         refused = sum("why" in k for k in known)
         return Outcome(cell, before, best, gain, len(known) - refused, refused)
 
-    def judge(self, cell: Cell, chosen: Sequence[Row], best: Tile) -> list[dict[str, int]]:
-        """The neighbours of a tile that are worth timing; why others are not is noted."""
-        known, steps = self.known(cell), neighbours(cell.name, best)
-        new = [tile for tile in steps if words(tile) not in known]
-        for k in range(0, len(new), TOGETHER):
-            self.check_time()
-            for tile, why in judged(cell, new[k : k + TOGETHER], chosen, self.jobs):
-                known[words(tile)] = {"seconds": {}} if why is None else {"why": why}
-        return [tile for tile in steps if "why" not in known[words(tile)]]
+    def faster(self, cell: Cell, chosen: Sequence[Row], best: Tile) -> dict[str, int] | None:
+        """A neighbour that is faster than `best`: the fastest of the first few among which there is one."""
+        steps = neighbours(cell.name, best)
+        for k in range(0, len(steps), TOGETHER):
+            timed = self.judge(cell, chosen, steps[k : k + TOGETHER])
+            ratios = [self.ratio(cell, chosen, best, tile) for tile in timed]
+            if max(ratios, default=0.0) >= LEAST:
+                return timed[ratios.index(max(ratios))]
+        return None
 
-    def fastest(
-        self, cell: Cell, chosen: Sequence[Row], best: Tile, steps: Sequence[dict[str, int]]
-    ) -> dict[str, int] | None:
-        """Of the steps the one that is fastest, if it is faster than `best`."""
-        ratios = [(self.ratio(cell, chosen, best, tile), k) for k, tile in enumerate(steps)]
-        ratio, k = max(ratios, default=(0.0, 0))
-        return steps[k] if ratio >= LEAST else None
+    def judge(self, cell: Cell, chosen: Sequence[Row], tiles: Sequence[dict[str, int]]) -> list[dict[str, int]]:
+        """Those of the tiles that are worth timing; why others are not is noted."""
+        known = self.known(cell)
+        new = [tile for tile in tiles if words(tile) not in known]
+        if new:
+            self.check_time()
+        for tile, why in judged(cell, new, chosen, self.jobs) if new else ():
+            known[words(tile)] = {"seconds": {}} if why is None else {"why": why}
+        return [tile for tile in tiles if "why" not in known[words(tile)]]
 
     def ratio(self, cell: Cell, chosen: Sequence[Row], best: Tile, tile: Tile) -> float:
         """How much faster a tile is than `best`, from what is known or is now timed; 0 if it fails or is hopeless."""
@@ -230,18 +228,52 @@ class Search:
         self.target.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
-def run(families: str, minutes: float, arch: str, target: Path, state: Path | None, jobs: int | None) -> list[Outcome]:
-    """Tune the cells that the rows of these families ask for; in the interpreter say what would be timed."""
-    end = time.monotonic() + 60 * minutes
-    chosen = rows.select(rows.GPU, families=None if families == "all" else families.split(","))
-    wanted = cells([row for row in chosen if row.compiles], arch)
-    if tritongrad_kernels.INTERPRETED:
-        return listed(wanted, end, jobs)
-    search = Search(Notes.at(state or FOLDER / slug(_card()) / "tuning.json"), _refuse, end, target, jobs)
+@dataclass(frozen=True)
+class Wanted:
+    """What to tune: rows of these families, by commas, or "all"; for how many minutes; for which architecture.
+
+    slowest  a file of results, with whose rows that are slowest beside torch to begin
+    target   the file that winners go to; `state` the one of what is known, by default in the results' folder
+    jobs     how many processes compile
+    """
+
+    families: str
+    minutes: float
+    arch: str = "sm_90"
+    slowest: Path | None = None
+    target: Path = MEASURED
+    state: Path | None = None
+    jobs: int | None = None
+
+    def rows(self) -> list[Row]:
+        """Rows of single operations: what a step is slow by is found in those."""
+        chosen = rows.select(rows.GPU, families=None if self.families == "all" else self.families.split(","))
+        chosen = [row for row in chosen if row.compiles]
+        return chosen if self.slowest is None or not self.slowest.exists() else slowest_first(chosen, self.slowest)
+
+
+def slowest_first(chosen: Sequence[Row], path: Path) -> list[Row]:
+    """The rows, those before others that were slower than torch's fastest in a file of results, by how much."""
+    found = {r.name: min(r.speedups.values()) for r in results.load(path).rows if r.speedups}
+    slow = sorted((row for row in chosen if found.get(row.name, 1.0) < 1.0), key=lambda row: found[row.name])
+    return [*ranked(-1, slow), *(row for row in chosen if row not in slow)]
+
+
+def run(wanted: Wanted) -> list[Outcome]:
+    """Tune the cells that the rows ask for; in the interpreter say what would be timed."""
+    end = time.monotonic() + 60 * wanted.minutes
+    asked = cells(wanted.rows(), wanted.arch)
+    with compile.kept():
+        return listed(asked, end, wanted.jobs) if tritongrad_kernels.INTERPRETED else _timed(wanted, asked, end)
+
+
+def _timed(wanted: Wanted, asked: Mapping[Cell, Sequence[Row]], end: float) -> list[Outcome]:
+    notes = Notes.at(wanted.state or results.FOLDER / results.slug(_card()) / "tuning.json")
+    search = Search(notes, _refuse, end, wanted.target, wanted.jobs)
     outcomes = []
     with Worker(beside=()) as worker:
         search.measure = functools.partial(on_card, worker)
-        for cell, asking in wanted.items():
+        for cell, asking in asked.items():
             if str(cell) not in search.notes.through and end - time.monotonic() > RESERVE:
                 outcome = search.run(cell, asking)
                 _say(f"{cell}: {'nothing to vary' if outcome is None else in_words(outcome)}")
@@ -255,16 +287,16 @@ def on_card(worker: Worker, row: Row, table: Mapping[str, Mapping[str, Tile]]) -
     return result.ours.median_s if result.ours is not None else result.reason or result.status
 
 
-def listed(wanted: Mapping[Cell, Sequence[Row]], end: float, jobs: int | None) -> list[Outcome]:
+def listed(asked: Mapping[Cell, Sequence[Row]], end: float, jobs: int | None) -> list[Outcome]:
     """The candidates of each cell and what the compiler says of them, until the clock says `end`."""
     search = Search(Notes(), _refuse, end, jobs=jobs)
     outcomes = []
-    for cell, asking in wanted.items():
+    for cell, asking in asked.items():
         tile = cell.tile
         if not (chosen := telling(cell, asking, neighbours(cell.name, tile))):
             continue
         try:
-            left = search.judge(cell, chosen, tile)
+            left = search.judge(cell, chosen, neighbours(cell.name, tile))
         except TimeIsUp:
             break
         for words_of, known in search.known(cell).items():

@@ -115,7 +115,7 @@ STAGES = (
     ),
     Stage(
         "tiles tuned", 40,
-        ("bench", "tune", "all", "--minutes", "{minutes}"),
+        ("bench", "tune", "all", "--minutes", "{minutes}", "--slowest", "{results}"),
         None,
         needs="bench/tune.py",
         fetch=("kernels/tritongrad_kernels/measured_tiles.json",),

@@ -6,14 +6,16 @@ import json
 import pickle
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import __main__ as cli, candidates, rows, tune
+from bench import __main__ as cli, candidates, harness, results, rows, tune
 from bench.candidates import Cell, neighbours
 from bench.row import Row
+from bench.rows import matmul
 from tritongrad_kernels import INTERPRETED, launch
 from tritongrad_kernels.tile_cells import TILES
 
@@ -148,6 +150,35 @@ def test_a_row_is_timed_with_the_cells_it_carries() -> None:
     carried = tune.Tiled(ROWS[0].ours, {"softmax": {"sm_90 float32": {"BM": 4, "BN": 64, "LEAST": 1, "num_warps": 2}}})
     assert pickle.loads(pickle.dumps(carried)) == carried
     assert tune.Tiled(side, carried.table)() == "BM=4 BN=64 LEAST=1 num_warps=2"
+
+
+def test_a_row_is_checked_and_timed_by_the_harness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TILES, "matmul", dict(TILES["matmul"]))
+    column = "interpret" if INTERPRETED else "sm_80 float32"
+    runner, row = harness.Harness(beside=()), matmul.product(24, 40, 17, "float32")
+    runner.clock.samples = 2
+    tile = {"BM": 16, "BN": 16, "BK": 16, "SPLIT": 1 << 20}
+    found = tune.on_card(runner, row, {"matmul": {column: tile}})  # type: ignore[arg-type]
+    assert isinstance(found, float) and found > 0 and TILES["matmul"][column] == tile
+    found = tune.on_card(runner, row, {"matmul": {column: {"BM": 16}}})  # type: ignore[arg-type]
+    assert found == "KeyError: 'BN'"
+
+
+def test_the_slowest_rows_come_first(tmp_path: Path) -> None:
+    blank = [harness.blank(row) for row in ROWS]
+    speedups = {
+        ROWS[2].name: {"eager": 0.5},
+        ROWS[5].name: {"eager": 1.2, "compile": 0.4},
+        ROWS[0].name: {"eager": 3.0},
+    }
+    timed = [replace(r, speedups=speedups.get(r.name, {})) for r in blank]
+    path = results.path_of(run := replace(results.begin("x", "abc", None), rows=timed), tmp_path)
+    results.save(run, path)
+    found = tune.Wanted("softmax", 1.0, slowest=path).rows()
+    assert [row.name for row in found[:2]] == [ROWS[5].name, ROWS[2].name]
+    assert sorted(row.name for row in found) == sorted(row.name for row in ROWS)
+    assert candidates.telling(SOFTMAX, found, neighbours("softmax", SOFTMAX.tile))[0].name == ROWS[5].name
+    assert tune.Wanted("softmax", 1.0, slowest=tmp_path / "none.json").rows()[0].rank >= 0
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="here tiles are timed")

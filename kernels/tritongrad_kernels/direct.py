@@ -135,13 +135,12 @@ def start(kernel: Any, grid: tuple[int, ...], args: tuple[Any, ...], options: Ma
         again.put_maps(site.boxes, args, given)
     given += again.constants
     index = key[-1]
-    where = (*grid, *_PADDING[len(grid)], again.stream(index))
-    rest = given if again.one_by_one else (given,)
+    told = (*grid, *_PADDING[len(grid)], again.stream(index), *again.head, *(given if again.one_by_one else (given,)))
     if index:
         with memory.on_device(memory.Device("cuda", index)):
-            again.launch(*where, *again.head, *rest)
+            again.launch(*told)
     else:
-        again.launch(*where, *again.head, *rest)
+        again.launch(*told)
     return True
 
 
