@@ -106,6 +106,9 @@ def _run(options: argparse.Namespace) -> int:
     tables.show(tables.headline(run), tables.of_run(run), tables.notes(run))
     if run.host:
         tables.show(host.TITLE, host.table([host.Cost(**cost) for cost in run.host]), [])
+    if run.starts:
+        costs = [launch_cost.LaunchCost(**cost) for cost in run.starts]
+        tables.show(launch_cost.TITLE, launch_cost.table(costs), launch_cost.notes())
     if run.modelled:
         tables.show(modelled.TITLE, modelled.table(run.modelled), [])
     if (old := results.before(run, options.out)) is not None:

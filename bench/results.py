@@ -78,7 +78,8 @@ class Run:
     """A run of the benchmark: where, when, on what code, and its rows; those of whole training steps apart.
 
     unreached  rows for which the time given was not enough
-    host       what operations cost before their launch, as `bench.host.Cost` has it
+    host       what operations cost before their launch, as `bench.host.Cost` has it; `starts` what launches cost, as
+               `bench.launch_cost.LaunchCost` has it
     modelled   what training steps would need at least on a GPU that is not here, as `bench.modelled` has it
     """
 
@@ -96,6 +97,7 @@ class Run:
     curves: list[Curve] = field(default_factory=list)
     unreached: int = 0
     host: list[dict[str, Any]] = field(default_factory=list)
+    starts: list[dict[str, Any]] = field(default_factory=list)
     modelled: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
@@ -169,7 +171,7 @@ def take_up(run: Run, path: Path) -> None:
     if path.exists():
         old = load(path)
         run.rows, run.training, run.curves = old.rows, old.training, old.curves
-        run.ceilings, run.host, run.modelled = old.ceilings, old.host, old.modelled
+        run.ceilings, run.host, run.starts, run.modelled = old.ceilings, old.host, old.starts, old.modelled
         if run.selection and old.selection:
             run.selection = "; ".join(dict.fromkeys([*old.selection.split("; "), run.selection]))
         else:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tritongrad_kernels
-from bench import host, launches, modelled, results, rows
+from bench import host, launch_cost, launches, modelled, results, rows
 from bench.results import Run
 from bench.row import Row
 from bench.worker import ROW_LIMIT, Worker
@@ -114,6 +114,10 @@ def run_rows(
 def _find(section: str, found: Run) -> None:
     if section == "host":
         found.host = [asdict(cost) for cost in host.measured()]
+        try:
+            found.starts = [asdict(cost) for cost in launch_cost.measured()]
+        except ValueError as error:  # no compiler for what stands in for a driver
+            _say(str(error))
     else:
         found.modelled = modelled.modelled()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tritongrad_kernels
-from bench import __main__ as cli, harness, host, launches, modelled, peers, results, rows, session, tables
+from bench import __main__ as cli, harness, host, launch_cost, launches, modelled, peers, results, rows, session, tables
 from bench.accuracy import Rounding
 from bench.row import Input, backward, forward
 from bench.rows import conv, matmul
@@ -59,6 +59,7 @@ def test_a_run_ends_when_its_time_is_up(
 
 def test_a_run_has_sections_besides_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(host, "SAMPLES", 2)
+    monkeypatch.setattr(launch_cost, "measured", lambda: [launch_cost.LaunchCost("of nothing", 1e-6, 2e-6, 3e-6)])
     monkeypatch.setattr(modelled, "modelled", partial(modelled.modelled, [("resnet18", 2)], 32))
     words = ["--families", "host,modelled", "--out", str(tmp_path), "--device-label", "x", "--commit", "c0ffee"]
     assert cli.main(words) == 0
@@ -67,6 +68,7 @@ def test_a_run_has_sections_besides_rows(tmp_path: Path, monkeypatch: pytest.Mon
     (path,) = (tmp_path / "x").iterdir()
     run = results.load(path)
     assert not run.rows and len(run.host) >= 8 and run.modelled[0]["floor_ms"] > 0
+    assert [cost["public"] for cost in run.starts] == [2e-6] and "of nothing" in printed
 
 
 def test_a_run_is_compared_with_the_one_before(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_cells_are_those_that_rows_ask_for() -> None:
 def test_the_compiler_speaks_against_tiles() -> None:
     row = next(row for row in ROWS if "forward 98304x1024 bfloat16" in row.name)
     tiles = [{**SOFTMAX.tile, "BN": 8192}, {**SOFTMAX.tile, "num_warps": 8}, {**SOFTMAX.tile, "BM": 3}, {"BM": 1}]
-    found = [why for _, why in candidates.judged(SOFTMAX, tiles, [row])]
+    found = [why for _, why in candidates.judged(SOFTMAX, tiles, [row], jobs=1)]
     assert found[0] == "it launches nothing else" and found[3] == "it cannot be launched"
     assert found[1] is not None and "accesses of 16 bytes" in found[1]
     assert found[2] is not None and "power of 2" in found[2]
