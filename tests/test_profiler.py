@@ -433,6 +433,21 @@ def test_launches_that_waited_belong_to_who_asked() -> None:
     assert early.shape == late.shape
 
 
+def test_a_captured_graph_is_one_launch() -> None:
+    x = tg.rand(16, 16)
+    with profile() as apart:
+        x @ x + x
+    parts = [one.told for one in apart._done[0].launches]
+    with profile() as p:
+        assert launch.graphs is not None
+        with launch.graphs(parts):
+            pass
+    (one,) = p.events()
+    assert (one.kernel, one.family, one.grid) == ("graph of 2 launches", "graph", ())
+    assert one.floor_us == pytest.approx(sum(e.floor_us for e in apart.events()))
+    assert one.bytes == sum(e.bytes for e in apart.events()) and launch.graphs is None
+
+
 def test_names_in_backward() -> None:
     class Double(tg.autograd.Function):
         @staticmethod

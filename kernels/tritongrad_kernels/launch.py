@@ -36,6 +36,10 @@ around: Callable[[Launch, Sequence[Array]], AbstractContextManager[None]] | None
 """Entered around the run of each launch, with the arrays it reaches indirectly: where a checking tool comes in."""
 
 
+graphs: Callable[[Sequence[Launch]], AbstractContextManager[None]] | None = None
+"""Entered around each replay of a captured graph, with the launches that are in it."""
+
+
 class KernelError(RuntimeError):
     """A kernel could not be compiled or run. Names the kernel and its arguments."""
 

@@ -118,7 +118,7 @@ def kernel_name(one: Started) -> str:
 
 def _bound(one: Started, recording: Recording) -> str:
     """Which of a GPU's ceilings is nearer: "memory" or "compute"; "" for a launch that does nothing that counts."""
-    if recording.gpu is None or not recording.floor(one):
+    if recording.gpu is None or not recording.floor(one) or one.parts:
         return ""
     moving = one.told.bytes / recording.gpu.bandwidth
     return "memory" if moving >= recording.floor(one) * (1 - 1e-9) else "compute"

@@ -44,6 +44,7 @@ class Started:
     ran        of these, what the interpreter ran for
     allocated  bytes that the thread took since its launch before
     put_off    whether it ran later than it was asked for
+    parts      the launches of a captured graph, if it is that which was started
     device_ns  the time on the GPU, known after `Recorder.resolve`; `device_start` on the host's clock
     """
 
@@ -57,6 +58,7 @@ class Started:
     ran: int = 0
     allocated: int = 0
     put_off: bool = False
+    parts: tuple[Launch, ...] = ()
     dry: bool = False
     stamps: tuple[Stamp, Stamp] | None = None
     device_ns: int | None = None
@@ -151,6 +153,7 @@ class Recorder:
         with memory.lock:  # no thread is in the middle of a launch
             self._around, launch.around = launch.around, self.supervise
             launch.listen(self)
+            launch.graphs = self.replaying
             pending.noted = self._promised
             observation.observer = self
 
@@ -168,7 +171,7 @@ class Recorder:
             launch.unlisten(self)
             if launch.around == self.supervise:  # else somebody has come after, who calls this one
                 launch.around = self._around
-            memory.watch = pending.noted = observation.observer = None
+            launch.graphs = memory.watch = pending.noted = observation.observer = None
         self._blocks.clear()
         self._modules.clear()
 
@@ -226,24 +229,41 @@ class Recorder:
     @contextlib.contextmanager
     def supervise(self, told: Launch, indirect: Sequence[Array]) -> Iterator[None]:
         """Around the run of a launch: takes its times, inside of whatever else wants to be around it."""
-        with self._around(told, indirect) if self._around else contextlib.nullcontext():
-            one = self._here.latest
-            if one is None or one.told is not told or observation.observer is not self:
-                yield
-                return
-            first = memory.stamp() if self._timed else None
-            one.start = now()
-            try:
-                yield
-            finally:
-                self._here.mark = one.end = now()
-            if first is None:
-                one.ran = one.end - one.start if tritongrad_kernels.INTERPRETED else 0
-                return
-            last = memory.stamp()
-            one.stamps = None if last is None else (first, last)
-            if first.device not in self._bases:
-                self._bases[first.device] = first, one.start
+        with self._around(told, indirect) if self._around else contextlib.nullcontext(), self._timing(told):
+            yield
+
+    @contextlib.contextmanager
+    def replaying(self, parts: Sequence[Launch]) -> Iterator[None]:
+        """Around the replay of a captured graph: it is one launch, which does what its parts do."""
+        told = Launch(
+            f"graph of {len(parts)} launches", (), sum(one.flops for one in parts), sum(one.bytes for one in parts),
+            None, (), {}, any(one.at_most for one in parts),
+        )  # fmt: skip
+        self.append(told)
+        if self._here.latest is not None:
+            self._here.latest.parts = tuple(parts)
+        with self._timing(told):
+            yield
+
+    @contextlib.contextmanager
+    def _timing(self, told: Launch) -> Iterator[None]:
+        one = self._here.latest
+        if one is None or one.told is not told or observation.observer is not self:
+            yield
+            return
+        first = memory.stamp() if self._timed else None
+        one.start = now()
+        try:
+            yield
+        finally:
+            self._here.mark = one.end = now()
+        if first is None:
+            one.ran = one.end - one.start if tritongrad_kernels.INTERPRETED else 0
+            return
+        last = memory.stamp()
+        one.stamps = None if last is None else (first, last)
+        if first.device not in self._bases:
+            self._bases[first.device] = first, one.start
 
     def _base(self) -> None:
         """A moment of the GPU that is one of the host's, too: nothing runs there."""

@@ -78,7 +78,8 @@ class Recording:
     @functools.cached_property
     def plans(self) -> dict[int, PlannedLaunch]:
         """Each launch by its id, with the least time it takes on `gpu`."""
-        return {} if self.gpu is None else {id(one): planned(one.told, self.gpu) for one in self.launches}
+        gpu = self.gpu
+        return {} if gpu is None else {id(one): _plan_of(one, gpu) for one in self.launches}
 
     def seconds(self, one: Started) -> float:
         """The time of a launch on the GPU; of one that was not timed among others that were, none."""
@@ -156,6 +157,13 @@ class Recording:
     @property
     def peaks(self) -> dict[str, int]:
         return {place: max(nbytes for _, nbytes in line) for place, line in self.timeline.items()}
+
+
+def _plan_of(one: Started, gpu: GPU) -> PlannedLaunch:
+    if not one.parts:
+        return planned(one.told, gpu)
+    floor = sum(planned(part, gpu).floor_ms for part in one.parts)
+    return PlannedLaunch(one.told.kernel, "graph", (), one.told.flops, one.told.bytes, floor)
 
 
 def begin_label(name: str, arguments: str = "") -> tuple[Recorder, Span] | None:
