@@ -690,6 +690,10 @@ def test_a_graph_of_the_gpu_is_made_of_loaded_launches(monkeypatch: pytest.Monke
     assert found[0] == found[1]
     parts = step.captured[0]._recording._parts + model._compiled.captured[0]._recording._parts
     assert len(parts) == 3 and sum(len(p.graph.taken) for p in parts) == len(loaded)
+    assert [len(p.launches) for p in parts] == [len(p.graph.taken) for p in parts]
+    with tg.profiler.profile(profile_memory=False) as profiled:
+        step(x, y)
+    assert (f"graph of {len(parts[0].launches)} launches", "replay") in [(e.kernel, e.op) for e in profiled.events()]
 
 
 def test_the_drivers_calls(monkeypatch: pytest.MonkeyPatch) -> None:

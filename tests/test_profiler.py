@@ -438,10 +438,8 @@ def test_a_captured_graph_is_one_launch() -> None:
     with profile() as apart:
         x @ x + x
     parts = [one.told for one in apart._done[0].launches]
-    with profile() as p:
-        assert launch.graphs is not None
-        with launch.graphs(parts):
-            pass
+    with profile() as p, launch.replaying(parts):
+        pass
     (one,) = p.events()
     assert (one.kernel, one.family, one.grid) == ("graph of 2 launches", "graph", ())
     assert one.floor_us == pytest.approx(sum(e.floor_us for e in apart.events()))

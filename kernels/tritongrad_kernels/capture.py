@@ -24,7 +24,7 @@ import numpy as np
 from tritongrad_kernels import dtypes, memory
 from tritongrad_kernels.array import Array, contiguous_strides
 from tritongrad_kernels.descriptors import Descriptor
-from tritongrad_kernels.launch import launch, load
+from tritongrad_kernels.launch import Launch, launch, listen, load, replaying, unlisten
 from tritongrad_kernels.memory import Device, Memory
 
 _DECLARED = ("flops", "bytes", "at_most")  # what `launch` is told beside a kernel's options
@@ -73,6 +73,7 @@ class _Part:
         self.varying: list[tuple[Varying, int]] = []
         self.touched: set[int] = set()
         self.own: list[Memory] = []  # on a tape: memory of this part, by the name the tape has for it
+        self.launches: list[Launch] = []  # in the graph, for who profiles
 
 
 class Recording:
@@ -110,6 +111,7 @@ class Recording:
             part = self._part = _Part(None if self.tape else memory.Graph(self.device, earlier))
             if part.graph is not None:
                 part.graph.begin()
+                listen(part.launches)
             memory.capture = self
             try:
                 with memory.refusing(HostRead):
@@ -125,6 +127,7 @@ class Recording:
                 raise
             finally:
                 memory.capture, self._part = None, None
+                unlisten(part.launches)
             if part.graph is not None:
                 part.graph.end()
             self._parts.append(part)
@@ -249,7 +252,8 @@ class Recording:
                 memory.write(self._arena, self._staged[start : min(start + memory.STAGED, self._used)], start)
             if replayed.graph is not None:
                 memory.host_given_to_kernel()
-                replayed.graph.replay()
+                with replaying(replayed.launches):
+                    replayed.graph.replay()
             for block in replayed.own:
                 _forget(block)
             for step in replayed.steps:

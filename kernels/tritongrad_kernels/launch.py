@@ -213,6 +213,12 @@ def unlisten(listener: Listener) -> None:
     _listeners[:] = [other for other in _listeners if other is not listener]
 
 
+def replaying(parts: Sequence[Launch]) -> AbstractContextManager[None]:
+    """To be entered around the replay of a captured graph of these launches."""
+    watching = graphs
+    return _ALONE if watching is None else watching(parts)
+
+
 def launch(
     kernel: Any,
     grid: int | tuple[int, ...],

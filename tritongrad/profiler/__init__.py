@@ -22,7 +22,7 @@ what a thread took since the launch before.
 **Cost.** Profiled, a step takes the host about half as long again, which the host times shown include. Unprofiled, a
 launch, a call of a module, an operation recorded, an allocation each look at one name, which is None. A profile begins
 with a walk over all objects for tensors that are there (unless profile_memory=False), and begins and ends by waiting
-for the GPU and having all launches that wait run. What a captured graph replays launches nothing, and is not seen.
+for the GPU and having all launches that wait run. A replay of a captured graph is one launch, of all that is in it.
 """
 
 from tritongrad.profiler.events import Average as Average, Event as Event

@@ -132,7 +132,7 @@ def _words(name: str, width: int, rows: Sequence[Event | Average]) -> tuple[str,
 
 
 _LISTS = ("input_shapes", "stack")
-_TIMES = (("us", 1.0), ("ms", 1e3), ("s", 1e6))
+_TIMES = (("ns", 1e-3), ("us", 1.0), ("ms", 1e3), ("s", 1e6))
 _BYTES = (("B", 1.0), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9))
 _FLOPS = (("FLOP", 1.0), ("KFLOP", 1e3), ("MFLOP", 1e6), ("GFLOP", 1e9), ("TFLOP", 1e12))
 
