@@ -165,7 +165,7 @@ def _numbers(rows: Sequence[Any], events: EventList, unit: str | None) -> list[t
     columns.append(_column(clock, [one.device_us for one in rows], times))
     columns.append(("%", [f"{100 * one.device_us / whole:.1f}" for one in rows]))
     if not single:
-        columns.append(("avg us", [f"{one.device_us / (one.count or 1):,.1f}" for one in rows]))
+        columns.append(_column("avg", [one.device_us / (one.count or 1) for one in rows], times))
     if recording.measured and recording.gpu is not None:
         columns.append(("roofline %", ["" if one.roofline is None else f"{100 * one.roofline:.0f}" for one in rows]))
     if recording.gpu is not None:
