@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tritongrad_kernels
 from bench import (
@@ -18,8 +19,8 @@ from bench import (
     host,
     kernel_tests,
     launch_cost,
-    modelled,
     peers,
+    report as rendered,
     results,
     session,
     tables,
@@ -61,9 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--into", metavar="FILE", type=Path, help="add to this results file instead")
     commands = parser.add_subparsers(title="commands; without one, the benchmark is run", metavar="")
-    report = commands.add_parser("report", help="print a results file as a Markdown table")
-    report.add_argument("file", type=Path)
-    report.add_argument("--png", metavar="FILE", type=Path, help="also draw it (needs matplotlib)")
+    report = commands.add_parser("report", help="render the newest results into README and docs, or print one file")
+    report.add_argument("file", type=Path, nargs="?", help="print this results file as Markdown, and render nothing")
+    report.add_argument("--png", metavar="FILE", type=Path, help="draw the file into one picture (needs matplotlib)")
+    report.add_argument("--plots", metavar="DIR", type=Path, help="draw the file into several pictures")
+    report.add_argument("--readme", metavar="FILE", type=Path, default=rendered.ROOT / "README.md")
+    report.add_argument("--docs", metavar="FILE", type=Path, default=rendered.ROOT / "docs" / "benchmarks.md")
     report.set_defaults(command=_report)
     compare = commands.add_parser("compare", help="print how much faster each row became from one file to another")
     compare.add_argument("before", type=Path)
@@ -104,13 +108,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     run, path = session.run(selection, options.device_label, options.commit, options.out, options.into)
     tables.show(tables.headline(run), tables.of_run(run), tables.notes(run))
-    if run.host:
-        tables.show(host.TITLE, host.table([host.Cost(**cost) for cost in run.host]), [])
-    if run.starts:
-        costs = [launch_cost.LaunchCost(**cost) for cost in run.starts]
-        tables.show(launch_cost.TITLE, launch_cost.table(costs), launch_cost.notes())
-    if run.modelled:
-        tables.show(modelled.TITLE, modelled.table(run.modelled), [])
+    for title, table, lines in rendered.sections(run):
+        tables.show(title, table, lines)
     if (old := results.before(run, options.out)) is not None:
         _show_comparison(old, run)
     print(f"written to {path}")
@@ -118,20 +117,25 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    if options.file is None:
+        for path in rendered.render(options.out, options.readme, options.docs):
+            print(path)
+        return 0
     run = results.load(options.file)
-    print(tables.markdown(run))
-    print("\n".join(training.markdown(run)))
+    print(rendered.markdown(run))
     if options.png is not None:
-        _draw(run, options.png)
+        _plot().save(run, options.png)
+    if options.plots is not None:
+        _plot().every(run, options.plots)
     return 0
 
 
-def _draw(run: Run, path: Path) -> None:
+def _plot() -> Any:
     if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("--png needs matplotlib, which is not installed")
+        raise ValueError("a picture needs matplotlib, which is not installed")
     from bench import plot  # only here, because matplotlib is optional and takes a second to import
 
-    plot.save(run, path)
+    return plot
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -77,10 +77,11 @@ class Result:
 class Run:
     """A run of the benchmark: where, when, on what code, and its rows; those of whole training steps apart.
 
-    unreached  rows for which the time given was not enough
-    host       what operations cost before their launch, as `bench.host.Cost` has it; `starts` what launches cost, as
-               `bench.launch_cost.LaunchCost` has it
-    modelled   what training steps would need at least on a GPU that is not here, as `bench.modelled` has it
+    unreached     rows for which the time given was not enough
+    host          what operations cost before their launch, as `bench.host.Cost` has it
+    starts        what launches cost, as `bench.launch_cost.LaunchCost` has it
+    modelled      what training steps would need at least on a GPU that is not here, as `bench.modelled` has it
+    traffic       what rows for a GPU would move there beside what they need, as `bench.modelled` has it
     """
 
     date: str
@@ -99,6 +100,7 @@ class Run:
     host: list[dict[str, Any]] = field(default_factory=list)
     starts: list[dict[str, Any]] = field(default_factory=list)
     modelled: list[dict[str, Any]] = field(default_factory=list)
+    traffic: list[dict[str, Any]] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -171,7 +173,8 @@ def take_up(run: Run, path: Path) -> None:
     if path.exists():
         old = load(path)
         run.rows, run.training, run.curves = old.rows, old.training, old.curves
-        run.ceilings, run.host, run.starts, run.modelled = old.ceilings, old.host, old.starts, old.modelled
+        run.ceilings, run.unreached, run.host = old.ceilings, old.unreached, old.host
+        run.starts, run.modelled, run.traffic = old.starts, old.modelled, old.traffic
         if run.selection and old.selection:
             run.selection = "; ".join(dict.fromkeys([*old.selection.split("; "), run.selection]))
         else:

@@ -119,7 +119,8 @@ def _find(section: str, found: Run) -> None:
         except ValueError as error:  # no compiler for what stands in for a driver
             _say(str(error))
     else:
-        found.modelled = modelled.modelled()
+        found.modelled = modelled.steps()
+        found.traffic = modelled.traffic()
 
 
 def _say(text: str) -> None:

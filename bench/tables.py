@@ -156,11 +156,6 @@ def plain(table: Table) -> str:
     )
 
 
-def markdown(run: Run) -> str:
-    """The whole run as a Markdown document."""
-    return "\n".join([f"# {headline(run)}", "", *as_markdown(of_run(run)), "", *bullets(notes(run)), ""])
-
-
 def as_markdown(table: Table) -> list[str]:
     """The lines of a table."""
     head = ["| " + " | ".join(table.columns) + " |", "|---|" + "---:|" * (len(table.columns) - 1)]

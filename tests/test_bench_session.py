@@ -59,8 +59,9 @@ def test_a_run_ends_when_its_time_is_up(
 
 def test_a_run_has_sections_besides_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(host, "SAMPLES", 2)
+    monkeypatch.setattr(modelled, "steps", partial(modelled.steps, [("resnet18", 2)], 32))
+    monkeypatch.setattr(modelled, "traffic", partial(modelled.traffic, conv.passes(conv.BASIC, 32, "bfloat16")))
     monkeypatch.setattr(launch_cost, "measured", lambda: [launch_cost.LaunchCost("of nothing", 1e-6, 2e-6, 3e-6)])
-    monkeypatch.setattr(modelled, "modelled", partial(modelled.modelled, [("resnet18", 2)], 32))
     words = ["--families", "host,modelled", "--out", str(tmp_path), "--device-label", "x", "--commit", "c0ffee"]
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
@@ -69,6 +70,14 @@ def test_a_run_has_sections_besides_rows(tmp_path: Path, monkeypatch: pytest.Mon
     run = results.load(path)
     assert not run.rows and len(run.host) >= 8 and run.modelled[0]["floor_ms"] > 0
     assert [cost["public"] for cost in run.starts] == [2e-6] and "of nothing" in printed
+    assert [r["launches"] for r in run.traffic][:2] == [1, 1] and modelled.TRAFFIC in printed
+    assert all(r["moved"] >= 0.99 * r["needed"] for r in run.traffic)
+    monkeypatch.setattr(launch_cost, "measured", _no_compiler)
+    assert cli.main(words) == 0 and "no cc" in capsys.readouterr().err
+
+
+def _no_compiler() -> None:
+    raise ValueError("no cc")
 
 
 def test_a_run_is_compared_with_the_one_before(tmp_path: Path) -> None:
