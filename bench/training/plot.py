@@ -76,6 +76,6 @@ def rates(found: Sequence[Trained], title: str, path: Path) -> None:
     axis.grid(axis="x", alpha=0.3)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=7, frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(SIDES), fontsize=7, frameon=False)
     figure.suptitle(textwrap.fill(title, 120), fontsize=9)
     figure.savefig(path, dpi=110)
