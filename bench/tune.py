@@ -10,6 +10,7 @@ When the minutes are over, what was found stays, and the next call goes on: `tun
 reason, as long as the kernels and Triton are the same. In the interpreter nothing is timed or written: candidates are
 listed with what the compiler says of them.
 
+A winner is right on the rows it was timed on: run `make gate` and the tests of the kernels before it is committed.
 Where a block decides the order of a sum, a new tile changes last bits: results are reproducible for one table.
 """
 

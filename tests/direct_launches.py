@@ -180,14 +180,17 @@ def what_triton_compiles_anew_is_left_to_it_once() -> None:
 
 @check
 def descriptors_go_as_their_maps() -> None:
-    def copied(x: Array, out: Array, row: int) -> bool:
-        return same_as_triton(_copy, (2, 3), descriptor(x, (8, 16)), descriptor(out, (8, 16)), row, num_warps=1)
+    def copied(x: Array, out: Array, row: int, rows: int = 8) -> bool:
+        boxes = descriptor(x, (rows, 16)), descriptor(out, (rows, 16))
+        return same_as_triton(_copy, (2, 3), *boxes, row, num_warps=1)
 
     x, out, other = array(16, 32), array(16, 32), array(48, 64)
     assert [copied(x, out, 2), copied(x, out, 2), copied(other, out, 6)] == [False, True, True]
     told = calls[-1] if triton_launcher.VERSIONS[0] in triton.__version__ else calls[-1][-1]
     maps = [value for value in told if isinstance(value, tuple) and value[:1] == ("map",)]
     assert [value[1] for value in maps] == [other.data_ptr(), out.data_ptr()]
+    assert copied(array(16, 32), array(16, 32), 2)  # where others lie
+    assert [copied(x, out, 2, rows=16), copied(x, out, 2, rows=16)] == [False, True]
     halves = array(16, 32, dtype=dtypes.float16), array(16, 32, dtype=dtypes.float16)
     assert [copied(*halves, 2), copied(*halves, 2)] == [False, True]
 
