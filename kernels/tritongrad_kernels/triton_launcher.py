@@ -4,7 +4,7 @@ That path ends in a function in C, which is handed the grid, the stream, what Tr
 arguments. None of it is public: so a version of Triton must be one of those below, and its source must hold the very
 call that is imitated here. For any other, and for kernels that want scratch memory, `again` gives None.
 
-Source: `CudaLauncher` in triton/backends/nvidia/driver.py of Triton 3.6, 3.7 and 3.9.
+Source: `CudaLauncher` in triton/backends/nvidia/driver.py of Triton 3.6 to 3.9.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from triton.compiler import CompiledKernel
 
 from tritongrad_kernels.descriptors import Descriptor, native
 
-VERSIONS = ("3.6.", "3.7.", "3.9.")
+VERSIONS = ("3.6.", "3.7.", "3.8.", "3.9.")
 KNOWN = triton.__version__.startswith(VERSIONS)
 
 _MAPS = 1 << 10  # tensor maps that a kernel keeps
