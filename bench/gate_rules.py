@@ -58,8 +58,8 @@ BANDWIDTH = {
     "_settle": Moves(("MOMENTS",), ()),
     "_count": Moves(),
     "_normalize": Moves(("X", "X2", "RESIDUAL"), ("Y",)),  # BITS have a byte for 16 of Y
-    "_grad_sums": Moves(("DY", "X"), ()),  # PASSED has a byte for 16 of X, or is an output
-    "_input_grad": Moves(("DY", "X"), ("DX",)),
+    "_grad_sums": Moves(("DY", "X", "X2"), ()),  # PASSED has a byte for 16 of X, or is an output
+    "_input_grad": Moves(("DY", "X", "X2"), ("DX", "DX2")),
     "_haloed": Moves(("X",), ("OUT",)),
     "_max_pool2d": Moves(("X",), ("Y",)),  # INDEX has a byte an element: 8 or 16 bytes with each access of Y
     "_max_pool2d_input_grad": Moves(("DY",), ("DX",)),

@@ -12,7 +12,7 @@ import torch
 
 from tests.check import NUMPY, randn
 from tests.conftest import TINY
-from tests.test_epilogue import bits_of, case, gradients, kernel_geometry, near, norm_of
+from tests.test_epilogue import bits_of, case, check_two_norms, gradients, kernel_geometry, near, norm_of
 from tritongrad_kernels import convolution, dtypes, launch, memory
 from tritongrad_kernels.array import empty, from_host
 from tritongrad_kernels.conv_weight_grad import conv2d_weight_slabs
@@ -69,6 +69,14 @@ def test_input_gradient_through_a_norm(x: tuple[int, ...], w: tuple[int, ...], g
     stored = g.numpy().astype(np.float64)
     both = np.stack([stored.sum((0, 2, 3)), (stored * z.astype(np.float64)).sum((0, 2, 3))])
     np.testing.assert_allclose(sums.numpy().astype(np.float64).sum(0), both, rtol=0, atol=1e-4 * np.abs(both).max())
+
+
+@pytest.mark.parametrize(("x", "w", "geometry"), [CASES[1], CASES[3], CASES[6]])
+def test_input_gradient_through_two_norms(x: tuple[int, ...], w: tuple[int, ...], geometry: dict) -> None:
+    dy, weight, _ = gradients(x, w, geometry, "bfloat16")
+    with launch.tiles(**(TMA if w[0] < 128 else {})), launch.recording() as log:  # few programs where sums are long
+        check_two_norms((from_host(dy), from_host(weight), x, *kernel_geometry(2, geometry)), x, "bfloat16")
+    assert [r.kernel for r in log if r.kernel.startswith("_conv")] == ["_conv2d_input_grad_tma"] * 3
 
 
 WEIGHT_CASES = [

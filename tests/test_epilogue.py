@@ -139,6 +139,28 @@ def test_through_a_norm(x: tuple[int, ...], w: tuple[int, ...], geometry: dict, 
     np.testing.assert_allclose(sums.numpy().astype(np.float64).sum(0), both, rtol=0, atol=bound)
 
 
+def check_two_norms(operands: Any, x: tuple[int, ...], dtype: str) -> None:
+    """A gradient that goes through two norms that were added is that through either, with the sums of both."""
+    first, second = (norm_of(randn(*x, seed=k).astype(NUMPY[dtype]), dtype, False)[0] for k in (9, 10))
+    bits = from_host(bits_of(randn(*x, seed=4) > 0))
+    first, second = replace(first, relu=bits), replace(second, relu=bits)
+    both = replace(first, other=(second.x, second.mean, second.rstd))
+    addend = from_host(randn(*x, seed=3).astype(NUMPY[dtype]))
+    found = [convolution.input_grad_through(*operands, through=t, addend=addend) for t in (both, first, second)]
+    (g, sums), (one, of_first), (two, of_second) = [(g.numpy(), sums.numpy()) for g, sums in found]
+    assert np.array_equal(g, one) and np.array_equal(g, two)
+    bound = 0 if np.dtype(NUMPY[dtype]).itemsize > 2 else 1e-5  # three at once are summed in another order here
+    np.testing.assert_allclose(sums[:, :2], of_first, rtol=bound, atol=bound * np.abs(sums).max())
+    np.testing.assert_allclose(sums[:, ::2], of_second, rtol=bound, atol=bound * np.abs(sums).max())
+    assert sums.shape[1] == 3 and (sums[:, 1] != sums[:, 2]).any()
+
+
+@pytest.mark.parametrize(("x", "w", "geometry"), [p for p in CASES if p.id in ("phases without taps", "depthwise")])
+def test_through_two_norms(x: tuple[int, ...], w: tuple[int, ...], geometry: dict, tiles: str) -> None:
+    dy, weight, _ = gradients(x, w, geometry, "float32")
+    check_two_norms((from_host(dy), from_host(weight), x, *kernel_geometry(len(x) - 2, geometry)), x, "float32")
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_through_a_norm_in_other_dtypes(dtype: str) -> None:
     """Sums are those of what was stored: exactly, up to the accumulator's own rounding."""

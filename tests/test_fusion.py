@@ -39,6 +39,7 @@ def block(kind: str) -> nn.Module:
         "odd channels": lambda: nn.Sequential(
             nn.Conv2d(16, 13, 3, padding=1), nn.BatchNorm2d(13), nn.ReLU(), Shortcut()
         ),
+        "stage": lambda: nn.Sequential(Bottleneck(16, 8, 2, down), Bottleneck(32, 8)),
         "pre-activation": lambda: nn.Sequential(half, nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, bias=False)),
     }
     return made[kind]()
@@ -111,8 +112,9 @@ def test_one_pass_for_a_block() -> None:
         y.backward(tg.ones_like(y))
     kernels = collections.Counter(one.kernel for one in log)
     assert kernels["_normalize"] == 3, "four norms, of which two are added"
-    assert kernels["_input_grad"] == 4 and kernels["_conv2d_input_grad"] == 4
-    assert kernels["_grad_sums"] == 2, "of the last norms; a convolution's gradient takes the sums of those before it"
+    assert kernels["_input_grad"] == 3, "as many"
+    assert kernels["_grad_sums"] == 1, "of the last norms; a convolution's gradient takes the sums of those before it"
+    assert kernels["_conv2d_input_grad"] == 4
     assert kernels["_sum_slabs"] == 1, "all sums of slabs and of norms"
     assert kernels["_map2"] == 2, "data * 1 and its gradient: none is added or masked on its own"
 
@@ -183,9 +185,86 @@ def test_a_weight_gradient_beside_holds_no_memory_longer() -> None:
     assert [block() for block in blocks] == [None, None]
 
 
+def squared(net: nn.Module, dtype: Any = tg.float32, change: Callable[[Any, Any], Any] | None = None) -> dict:
+    """Gradients of the sum of the squares of a stage's output, which arrive in the order of its memory."""
+    x = tg.tensor(randn(3, 16, 6, 6, seed=1)).to(dtype).requires_grad_()
+    if change is not None:
+        change(net, x)
+    net(x).square().sum().backward()
+    found = {name: p.grad for name, p in (*net.named_parameters(), ("x", x)) if p.grad is not None}
+    return {name: g.float().numpy() for name, g in found.items()}
+
+
+@pytest.mark.parametrize("column", ["interpret", "sm_90"])
+def test_one_pass_for_the_gradients_of_two_norms(column: str) -> None:
+    """The sums of both are taken by the convolution whose gradient theirs is."""
+    with launch.column(column):
+        joined, apart, kernels, _ = both(lambda: squared(block("stage").bfloat16(), tg.bfloat16))
+    same(joined, apart, 2.0**-8)
+    assert kernels["_input_grad"] == 6, "of seven norms"
+    assert kernels["_grad_sums"] == 1, "of the very last"
+
+
+ONE_BY_ONE = {
+    # what is done to the stage and its input, and how many launches give the gradients of the two norms' inputs
+    "frozen shortcut of data": (lambda net, x: net[0].downsample.requires_grad_(False) and x.requires_grad_(False), 1),
+    "frozen scales": (lambda net, x: [bn.requires_grad_(False) for bn in (net[0].bn3, net[0].downsample[1])], 1),
+    "running statistics of one": (lambda net, x: net[0].downsample[1].eval(), 2),
+    "running statistics of both": (lambda net, x: net.eval(), 2),
+    "one gradient doubled by a hook": (lambda net, x: doubling(net[0].bn3), 2),
+    "the other gradient doubled by a hook": (lambda net, x: doubling(net[0].downsample[1]), 2),
+}
+
+
+def doubling(bn: nn.Module) -> None:
+    bn.register_forward_hook(lambda module, given, y: y.register_hook(lambda dy: dy * 2) and None)
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_two_norms_one_by_one(name: str) -> None:
+    change, launches = ONE_BY_ONE[name]
+
+    joined, apart, kernels, _ = both(lambda: squared(block("stage"), change=change))
+    same(joined, apart)
+    assert kernels["_input_grad"] == 5 + launches
+
+
+def test_each_backward_has_gradients_of_its_own() -> None:
+    """Of a graph that is kept, of one norm alone, and of both again."""
+
+    def act() -> list[np.ndarray]:
+        net, x = block("stage"), tg.tensor(randn(3, 16, 6, 6, seed=1)).float().requires_grad_()
+        y, found = net(x), []
+        a, b = net[0].bn3.weight, net[0].downsample[1].bias
+        for wanted, scale in (((a, b, x), 1.0), ((a,), 2.0), ((b,), 3.0), ((b, a), 4.0)):
+            found += tg.autograd.grad(y, wanted, tg.ones_like(y) * scale, retain_graph=True)
+        return [t.numpy() for t in found]
+
+    joined, apart, *_ = both(act)
+    assert all(np.allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max()) for a, b in zip(joined, apart, strict=True))
+    a, b, _, *more = joined
+    assert all(np.allclose(g, k * w, rtol=1e-5) for g, w, k in zip(more, (a, b, b, a), (2, 3, 4, 4), strict=True))
+
+
+def test_nothing_is_left_of_a_gradient_that_was_for_two() -> None:
+    norms = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+    x, r = (tg.tensor(randn(4, 8, 3, 3, seed=k)).float().requires_grad_() for k in range(2))
+    t = norms[0](x * 1) + norms[1](r * 1)
+    y = F.relu(t).square().sum()
+    (g,) = tg.autograd.grad(y, t, retain_graph=True)
+    passed = g.array.memory.origin
+    (one,) = tg.autograd.grad(t, x, g, retain_graph=True)
+    assert len(passed.left) == 1, "the other may still ask"
+    (other,) = tg.autograd.grad(t, r, g, retain_graph=True)
+    assert passed.left == {}
+    y.backward()
+    assert np.array_equal(one.numpy(), x.grad.numpy()) and np.array_equal(other.numpy(), r.grad.numpy())
+
+
 def test_the_same_bits_in_any_order_of_programs_with_the_tiles_of_a_gpu() -> None:
     """One block of 128 pixels and a bit, so that runs have several programs."""
-    net, x = block("wide bottleneck"), randn(6, 64, 5, 5, seed=1)
+    down = nn.Sequential(nn.Conv2d(64, 64, 1, bias=False), nn.BatchNorm2d(64))
+    net, x = nn.Sequential(Bottleneck(64, 16, 1, down), block("wide bottleneck")), randn(6, 64, 5, 5, seed=1)
     state = {k: t.clone() for k, t in net.state_dict().items()}
 
     def act() -> list[np.ndarray]:

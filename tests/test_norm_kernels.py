@@ -165,6 +165,24 @@ def test_however_a_gradient_knows_what_the_relu_let_pass(dtype: str, tiles: str)
         np.testing.assert_allclose(dx, found[0][1], rtol=0.02, atol=1e-6)
 
 
+@pytest.mark.parametrize(("dtype", "how"), [("bfloat16", "bits"), ("float64", "output"), ("float32", None)])
+def test_the_gradients_of_two_norms_that_were_added(dtype: str, how: str | None, tiles: str) -> None:
+    """In one launch the very numbers of two."""
+    dy, x, x2 = (array(randn(37, 16, seed=k, mean=1), dtype) for k in range(3))
+    first = norm.Site(x, batch(x), array(randn(16, seed=4), dtype), None)
+    second = norm.Site(x2, batch(x2))
+    y, bits = norm.apply(*first, other=second, relu=True, bits=True)
+    relu: Any = {"bits": bits, "output": y, None: None}[how]
+    sums = norm_grad.grad_sums(dy, *first, relu=relu, other=second)
+    with launch.recording() as log:
+        both = norm_grad.input_grads(dy, first, second, sums, relu=relu)
+    assert [one.kernel for one in log] == ["_input_grad"]
+    for site, dx, own in ((first, both[0], sums.slice(1, 0, 2)), (second, both[1], sums.slice(1, 0, 3, 2))):
+        alone = norm_grad.grad_sums(dy, *site, relu=relu)
+        assert np.array_equal(values(own), values(alone))
+        assert np.array_equal(values(dx), values(norm_grad.input_grad(dy, *site, alone, relu=relu)))
+
+
 def test_the_order_of_programs_does_not_matter(tiles: str) -> None:
     x = array(randn(70, 17, mean=100))
 

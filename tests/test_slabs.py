@@ -51,6 +51,14 @@ def test_slabs_between_others_and_slabs_off_16_bytes(tiles: str) -> None:
     check([Job(a, empty((16,), dtypes.float32)) for a in (sums.select(1, 0), odd, sums.select(1, 1))])
 
 
+def test_slabs_of_two_sums_are_read_once() -> None:
+    given = slabs(5, 2, 16)
+    with launch.recording() as log:
+        check([Job(given.select(1, 0), empty((16,), dtypes.float32)) for _ in range(2)])
+    (entry,) = [entry for entry in log if entry.kernel == "_sum_slabs"]
+    assert entry.bytes == 5 * 16 * 4 + 2 * (16 * 4 + 7 * 8), "slabs; outs and rows of the table"
+
+
 def test_memory_order_is_kept() -> None:
     strides = channels_last_strides((4, 3, 2, 2))
     given = slabs(3, 4, 2, 2, 3)

@@ -32,7 +32,8 @@ LEAST_STAGES = 3
 
 @triton.jit
 def _conv2d_grads_tma(
-    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs, N, H, WIDTH, C, O,
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, SUMS,
+    runs, N, H, WIDTH, C, O,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr,
     RELU: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
@@ -56,8 +57,8 @@ def _conv2d_grads_tma(
     index = tl.where(in_turn, pid // 2, pid - pairs)
     if tl.where(in_turn, pid % 2 == 0, programs > others):
         _input_grad_program(
-            index, DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs,
-            N, H, WIDTH, C, O, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC,
+            index, DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, SUMS,
+            runs, N, H, WIDTH, C, O, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC,
             TN, TH, TW, BO, BC, QUARTERS,
         )  # fmt: skip
     else:

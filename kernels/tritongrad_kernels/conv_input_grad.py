@@ -21,7 +21,7 @@ from tritongrad_kernels.windows import Pair, positions_reading, touched
 
 @triton.jit
 def _input_grad_tile(
-    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, tile, g, first,
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, tile, g, first,
     N, H, WIDTH, C, O, P, Q, pixels,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, GROUPS: tl.constexpr,
@@ -77,14 +77,14 @@ def _input_grad_tile(
         acc = tl.dot(weight.T, dy.T, acc, input_precision=PRECISION, out_dtype=ACC)
     row = ((n * H + h) * WIDTH + w).to(tl.int64)
     return _store(
-        acc.T, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, row, inside,
+        acc.T, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, row, inside,
         g * C + first, g * C + C, C * GROUPS, RELU, BP, BC,
     )  # fmt: skip
 
 
 @triton.jit
 def _conv2d_input_grad(
-    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS,
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, SUMS,
     runs, N, H, WIDTH, C, O, P, Q, pixels,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr, GROUPS: tl.constexpr,
@@ -110,22 +110,24 @@ def _conv2d_input_grad(
     run = pid // (blocks_c * GROUPS)
     if SUMS is None:
         _input_grad_tile(
-            DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, run, g, first,
+            DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, run, g, first,
             N, H, WIDTH, C, O, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, GROUPS, EVEN_C, EVEN_O, RELU,
             PRECISION, ACC, BO, BP, BC,
         )  # fmt: skip
     else:
         plain = tl.zeros((BC,), ACC)
         product = tl.zeros((BC,), ACC)
+        product2 = tl.zeros((BC,), ACC)
         for tile in tl.range(run, tl.cdiv(pixels, BP) * SH * SW, runs, disable_licm=True):
-            a, b = _input_grad_tile(
-                DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, tile, g, first,
+            a, b, b2 = _input_grad_tile(
+                DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, tile, g, first,
                 N, H, WIDTH, C, O, P, Q, pixels, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, GROUPS, EVEN_C, EVEN_O,
                 RELU, PRECISION, ACC, BO, BP, BC,
             )  # fmt: skip
             plain += a
             product += b
-        _store_sums(SUMS, RSTD, plain, product, run, g * C + first, g * C + C, C * GROUPS, BC)
+            product2 += b2
+        _store_sums(SUMS, RSTD, RSTD2, plain, product, product2, run, g * C + first, g * C + C, C * GROUPS, BC)
 
 
 def conv2d_input_grad(

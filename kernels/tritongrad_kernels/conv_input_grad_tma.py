@@ -33,9 +33,9 @@ def _first_tap(phase, STRIDE: tl.constexpr, DILATION: tl.constexpr, STEP: tl.con
 
 @triton.jit
 def _store_pixels(
-    grad, start, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, n, i, j, h_phase, w_phase, first,
-    N, H, WIDTH, C, SH: tl.constexpr, SW: tl.constexpr, RELU: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr,
+    grad, start, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+    n, i, j, h_phase, w_phase, first, N, H, WIDTH, C, SH: tl.constexpr, SW: tl.constexpr, RELU: tl.constexpr,
+    TH: tl.constexpr, TW: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Store grad [BC, BP], pixels `start`, ... of the box at (n, i, j) of a phase."""
     lane = start + tl.arange(0, BP)
@@ -45,7 +45,8 @@ def _store_pixels(
     inside = (n < N) & (h < H) & (w < WIDTH)
     row = (n * H + h).to(tl.int64) * WIDTH + w
     return _store(
-        grad.T, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, row, inside, first, C, C, RELU, BP, BC
+        grad.T.to(tl.float32), DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+        row, inside, first, C, C, RELU, BP, BC,
     )  # fmt: skip
 
 
@@ -57,26 +58,27 @@ def _halves(a, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 
 @triton.jit
 def _store_halves(
-    grad, start, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, n, i, j, h_phase, w_phase, first,
-    N, H, WIDTH, C, SH: tl.constexpr, SW: tl.constexpr, RELU: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr,
+    grad, start, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+    n, i, j, h_phase, w_phase, first, N, H, WIDTH, C, SH: tl.constexpr, SW: tl.constexpr, RELU: tl.constexpr,
+    TH: tl.constexpr, TW: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """As `_store_pixels`, one half after the other, which takes half the registers."""
     left, right = _halves(grad, BC, BP)
-    a, b = _store_pixels(
-        left, start, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, n, i, j, h_phase, w_phase, first,
-        N, H, WIDTH, C, SH, SW, RELU, TH, TW, BP // 2, BC,
+    a, b, b2 = _store_pixels(
+        left, start, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+        n, i, j, h_phase, w_phase, first, N, H, WIDTH, C, SH, SW, RELU, TH, TW, BP // 2, BC,
     )  # fmt: skip
-    plain, product = _store_pixels(
-        right, start + BP // 2, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, n, i, j,
-        h_phase, w_phase, first, N, H, WIDTH, C, SH, SW, RELU, TH, TW, BP // 2, BC,
+    plain, product, product2 = _store_pixels(
+        right, start + BP // 2, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+        n, i, j, h_phase, w_phase, first, N, H, WIDTH, C, SH, SW, RELU, TH, TW, BP // 2, BC,
     )  # fmt: skip
-    return plain + a, product + b
+    return plain + a, product + b, product2 + b2
 
 
 @triton.jit
 def _input_grad_box(
-    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, tile, first, N, H, WIDTH, C, O, boxes,
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, tile, first,
+    N, H, WIDTH, C, O, boxes,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr,
     RELU: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
@@ -105,28 +107,32 @@ def _input_grad_box(
         dy = DY.load([n, p - a * (STEP_H * DH // SH), q - b * (STEP_W * DW // SW), o]).reshape(TN * TH * TW, BO)
         acc = tl.dot(W.load([o, rs * C + first]).T, dy.T, acc, input_precision=PRECISION, out_dtype=ACC)
     if QUARTERS:
+        if X2 is not None:  # rounded now, what waits to be stored takes half the registers
+            acc = acc.to(DX.dtype.element_ty)
         left, right = _halves(acc, BC, TN * TH * TW)
-        a, b = _store_halves(
-            left, 0, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, n, i, j, h_phase, w_phase, first,
-            N, H, WIDTH, C, SH, SW, RELU, TH, TW, TN * TH * TW // 2, BC,
+        a, b, b2 = _store_halves(
+            left, 0, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+            n, i, j, h_phase, w_phase, first, N, H, WIDTH, C, SH, SW, RELU, TH, TW, TN * TH * TW // 2, BC,
         )  # fmt: skip
-        plain, product = _store_halves(
-            right, TN * TH * TW // 2, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, n, i, j,
-            h_phase, w_phase, first, N, H, WIDTH, C, SH, SW, RELU, TH, TW, TN * TH * TW // 2, BC,
+        plain, product, product2 = _store_halves(
+            right, TN * TH * TW // 2, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+            n, i, j, h_phase, w_phase, first, N, H, WIDTH, C, SH, SW, RELU, TH, TW, TN * TH * TW // 2, BC,
         )  # fmt: skip
         plain += a
         product += b
+        product2 += b2
     else:
-        plain, product = _store_pixels(
-            acc, 0, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, n, i, j, h_phase, w_phase, first,
-            N, H, WIDTH, C, SH, SW, RELU, TH, TW, TN * TH * TW, BC,
+        plain, product, product2 = _store_pixels(
+            acc, 0, DX, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2,
+            n, i, j, h_phase, w_phase, first, N, H, WIDTH, C, SH, SW, RELU, TH, TW, TN * TH * TW, BC,
         )  # fmt: skip
-    return plain, product
+    return plain, product, product2
 
 
 @triton.jit
 def _input_grad_program(
-    pid, DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs, N, H, WIDTH, C, O,
+    pid, DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, SUMS,
+    runs, N, H, WIDTH, C, O,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr,
     RELU: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
@@ -139,27 +145,30 @@ def _input_grad_program(
     boxes = tl.cdiv(N, TN) * tl.cdiv(tl.cdiv(H, SH), TH) * tl.cdiv(tl.cdiv(WIDTH, SW), TW)
     if SUMS is None:
         _input_grad_box(
-            DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, run, first, N, H, WIDTH, C, O, boxes,
-            R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC, TN, TH, TW, BO, BC,
-            QUARTERS,
+            DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, run, first,
+            N, H, WIDTH, C, O, boxes, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC,
+            TN, TH, TW, BO, BC, QUARTERS,
         )  # fmt: skip
     else:
         plain = tl.zeros((BC,), ACC)
         product = tl.zeros((BC,), ACC)
+        product2 = tl.zeros((BC,), ACC)
         for tile in tl.range(run, boxes * SH * SW, runs, disable_licm=True):
-            a, b = _input_grad_box(
-                DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, tile, first,
+            a, b, b2 = _input_grad_box(
+                DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, tile, first,
                 N, H, WIDTH, C, O, boxes, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC,
                 TN, TH, TW, BO, BC, QUARTERS,
             )  # fmt: skip
             plain += a
             product += b
-        _store_sums(SUMS, RSTD, plain, product, run, first, C, C, BC)
+            product2 += b2
+        _store_sums(SUMS, RSTD, RSTD2, plain, product, product2, run, first, C, C, BC)
 
 
 @triton.jit
 def _conv2d_input_grad_tma(
-    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs, N, H, WIDTH, C, O,
+    DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, SUMS,
+    runs, N, H, WIDTH, C, O,
     R: tl.constexpr, S: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DH: tl.constexpr, DW: tl.constexpr, STEP_H: tl.constexpr, STEP_W: tl.constexpr,
     RELU: tl.constexpr, PRECISION: tl.constexpr, ACC: tl.constexpr,
@@ -176,8 +185,8 @@ def _conv2d_input_grad_tma(
     Source  as `_conv2d_input_grad` and `_conv2d_tma`.
     """
     _input_grad_program(
-        tl.program_id(0), DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, DX, SUMS, runs,
-        N, H, WIDTH, C, O, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC,
+        tl.program_id(0), DY, W, ADDEND, ADDEND_BITS, X, MEAN, RSTD, WEIGHT, BIAS, PASSED, X2, MEAN2, RSTD2, DX, SUMS,
+        runs, N, H, WIDTH, C, O, R, S, SH, SW, PH, PW, DH, DW, STEP_H, STEP_W, RELU, PRECISION, ACC,
         TN, TH, TW, BO, BC, QUARTERS,
     )  # fmt: skip
 

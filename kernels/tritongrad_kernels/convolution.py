@@ -126,6 +126,7 @@ def input_grad_through(
     """g, which is `input_grad` where a ReLU let pass what the convolution read, and 0 elsewhere; and sums over it.
 
     `through` is the norm and the ReLU; sums [runs, 2, C] are those of g and of g (x - mean) rstd, with the norm's x.
+    With an `other` norm, sums [runs, 3, C] have that of its x, too.
     """
     given = dy, weight, x_shape, stride, padding, dilation, groups
     g, sums = _input_grad(*given, addend, addend_bits, through, beside)

@@ -1,8 +1,9 @@
 """Operations that wait for those which follow them, and what they then do together: the works of `pending.py`.
 
 Forward, a batch norm waits for a residual, itself a batch norm perhaps, and a ReLU. Backward, the gradient of that ReLU
-waits for the batch norm, whose kernels apply it as they read; the gradient of a convolution's input waits for another
-gradient that it meets, and adds it as it writes. Sums of slabs wait for each other (`waiting_sums.py`).
+waits for the batch norm, whose kernels apply it as they read, for two that were added at once; the gradient of a
+convolution's input waits for another gradient that it meets, and adds it as it writes. Sums of slabs wait for each
+other (`waiting_sums.py`).
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ from tritongrad_kernels.waiting_sums import summed as summed
 @dataclass(frozen=True, eq=False)
 class Site:
     """A batch norm of rows [M, C]: what it normalises, with what statistics (`of_batch`: its own, not running ones),
-    and its weight and bias [C] or None."""
+    and its weight and bias [C] or None; and whether the gradient of its rows will be `wanted`."""
 
     rows: Array
     statistics: norm.Statistics
     weight: Array | None
     bias: Array | None
     of_batch: bool
+    wanted: bool = False
 
     @property
     def inputs(self) -> list[Array]:
@@ -215,12 +217,16 @@ where there is no ReLU."""
 
 
 class Passed(Work):
-    """dy where the ReLU behind `source`, whose output is y, let a value pass, else 0."""
+    """dy where the ReLU behind `source`, whose output is y, let a value pass, else 0.
 
-    __slots__ = ("dy", "source", "y")
+    `left` is what `gradients` found for one of two norms when it was asked for the other's.
+    """
+
+    __slots__ = ("dy", "left", "source", "y")
 
     def __init__(self, dy: Array, y: Array, source: Normalized) -> None:
         self.dy, self.y, self.source = dy, y, source
+        self.left: dict[Site, tuple[Array, Array]] = {}
 
     @property
     def inputs(self) -> list[Array]:
@@ -239,6 +245,13 @@ class Passed(Work):
             return rows(self.y)
         return self.source.bits
 
+    def pair(self) -> tuple[Site, Site] | None:
+        """The two norms that were added before the ReLU, if one pass over this gradient may serve both."""
+        first, second = self.source.site, self.source.other
+        if second is None or not all([s.of_batch and s.wanted for s in (first, second)]):
+            return None
+        return first, second
+
 
 def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Array | None, Array | None]:
     """The gradients of the rows of a batch norm, and [runs, 2, C] partial sums of those of bias and weight, if wanted.
@@ -250,8 +263,16 @@ def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Ar
         pooled = _pooled(dy, site)
         if pooled is not None:
             return pooled.gradients(site, inputs, summing, parameters)
-        dy, relu, sums = _arriving(dy, site, summing)
+        passed = _passed(dy, site)
+        if passed is not None and site not in passed.left and inputs:
+            pair = passed.pair()
+            if pair is not None:
+                passed.left = _both(dy, pair)
+        if passed is not None and site in passed.left:
+            found = passed.left.pop(site)
+            return found[0] if inputs else None, found[1] if parameters else None
         dx = None
+        dy, relu, sums = _arriving(dy, (site,), summing)
         with reading([a for a in (dy, relu, *site.inputs) if isinstance(a, Array)]):
             site.statistics.settle()
             given = (dy, site.rows, site.statistics, site.weight, site.bias)
@@ -262,34 +283,51 @@ def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Ar
         return dx, sums if parameters else None
 
 
+def _both(dy: Array, pair: tuple[Site, Site]) -> dict[Site, tuple[Array, Array]]:
+    """The gradients of the rows of two norms that were added, and the sums of each, over one dy."""
+    dy, relu, sums = _arriving(dy, pair, True)
+    with reading([a for a in (dy, relu, *pair[0].inputs, *pair[1].inputs) if isinstance(a, Array)]):
+        for site in pair:
+            site.statistics.settle()
+        first, second = [norm.Site(s.rows, s.statistics, s.weight, s.bias) for s in pair]
+        if sums is None:
+            sums = norm_grad.grad_sums(dy, *first, relu=relu, other=second)
+        one, two = norm_grad.input_grads(dy, first, second, sums, relu=relu)
+    return {pair[0]: (one, sums.slice(1, 0, 2)), pair[1]: (two, sums.slice(1, 0, 3, 2))}
+
+
+def _passed(dy: Array, site: Site) -> Passed | None:
+    """What gave or will give dy, if that is the gradient of a ReLU after this norm, or after its sum with another."""
+    passed = dy.memory.origin
+    if not (isinstance(passed, Passed) and passed.gives(dy)):
+        return None
+    return passed if site is passed.source.site or site is passed.source.other else None
+
+
 def _pooled(dy: Array, site: Site) -> PoolGrad | None:
     """The gradient of the max pooling that alone reads a batch norm and its ReLU, if that is what dy waits for."""
-    passed = dy.memory.origin
-    if not (isinstance(passed, Passed) and dy.memory.waiting and passed.gives(dy)):
+    passed = _passed(dy, site)
+    if passed is None or not dy.memory.waiting:
         return None
-    work, source = passed.dy.memory.origin, passed.source
-    alone = source.site is site and not source.is_sum
+    work, alone = passed.dy.memory.origin, not passed.source.is_sum
     return work if alone and isinstance(work, PoolGrad) and passed.dy.memory.waiting and work.gives(passed.dy) else None
 
 
-def _arriving(dy: Array, site: Site, summing: bool) -> tuple[Array, Relu, Array | None]:
-    """The rows of the gradient of a batch norm's output, the ReLU that it has yet to go through, and the sums over it,
-    if whoever computes it takes them."""
-    passed = dy.memory.origin
-    if not (isinstance(passed, Passed) and dy.memory.waiting and passed.gives(dy)):
+def _arriving(dy: Array, sites: Sequence[Site], summing: bool) -> tuple[Array, Relu, Array | None]:
+    """The rows of the gradient of the output of a batch norm, or of two that were added; the ReLU that it has yet to go
+    through; and the sums over it, if whoever computes it takes them."""
+    passed = _passed(dy, sites[0])
+    if passed is None or not dy.memory.waiting:
         return rows(dy), None, None
     source, work = passed.source, passed.dy.memory.origin
-    if site is not source.site and site is not source.other:
-        return rows(dy), None, None
     if source.is_sum and passed.y.memory.waiting:
         fill(passed.y.memory, source)
     relu = passed.by()
     last = isinstance(work, InputGrad) and passed.dy.memory.waiting and work.gives(passed.dy)
     if not (last and summing) or (isinstance(relu, Array) and relu.dtype is not uint8):
         return rows(passed.dy), relu, None
-    with reading([*work.inputs, *site.inputs]):
-        site.statistics.settle()
-        g, sums = work.through(site, relu)
+    with reading([*work.inputs, *[a for site in sites for a in site.inputs]]):
+        g, sums = work.through(sites, relu)
     give(dy.memory, g)
     return rows(dy), None, sums
 
@@ -374,15 +412,21 @@ class InputGrad(Work):
                 addend=self.addend, addend_bits=self.bits, beside=beside,
             )  # fmt: skip
 
-    def through(self, site: Site, relu: Any) -> tuple[Array, Array]:
-        """The result through a ReLU, in the place of the result itself, and its sums for the batch norm before that."""
-        s = site.statistics
-        assert s.mean is not None and s.rstd is not None
+    def through(self, sites: Sequence[Site], relu: Any) -> tuple[Array, Array]:
+        """The result through a ReLU, in the place of the result itself, and its sums for the batch norm before that, or
+        for two that were added."""
+        site, found = sites[0], []
+        for one in sites:
+            s = one.statistics
+            s.settle()
+            assert s.mean is not None and s.rstd is not None
+            found.append((one.rows, s.mean, s.rstd))
+        other = found[1] if len(found) > 1 else None
         with self._joined() as beside:
             return convolution.input_grad_through(
                 self.dy, self.weight, self.x_shape, *self.geometry,
                 addend=self.addend, addend_bits=self.bits, beside=beside,
-                through=Through(site.rows, s.mean, s.rstd, site.weight, site.bias, relu),
+                through=Through(*found[0], site.weight, site.bias, relu, other),
             )  # fmt: skip
 
     @contextlib.contextmanager

@@ -107,7 +107,7 @@ def _pooled_input_grad(
     scale = rstd * _parameter(WEIGHT, c, c_in, 1.0, ACC, BC)
     bias = _parameter(BIAS, c, c_in, 0.0, ACC, BC)
     if SUMS is not None:
-        plain, product = _folded_sums(SUMS, C, runs, c, c_in, ACC, BR, BC, STAGES)
+        plain, product, _ = _folded_sums(SUMS, C, runs, c, c_in, 2, ACC, BR, BC, STAGES)
         offset, slope = plain / M, rstd * product / M
     for first in tl.range(block * BM, M, _stride(C, BM, BC), num_stages=STAGES):
         m = first + tl.arange(0, BM)

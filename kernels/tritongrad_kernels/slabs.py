@@ -120,11 +120,16 @@ def _launch(kinds: Sequence[dtypes.dtype], jobs: Sequence[Job]) -> None:
         *(TRITON_TYPE[kind] for kind in kinds),
         next_power_of_2(len(rows)),
         flops=sum(job.slabs.size for job in jobs),
-        bytes=table.nbytes + sum(job.slabs.nbytes + job.out.nbytes for job in jobs),
+        bytes=table.nbytes + _distinct(jobs) + sum(job.out.nbytes for job in jobs),
         indirect=_spans(jobs),
         NARROW=narrow,
         **config,
     )
+
+
+def _distinct(jobs: Sequence[Job]) -> int:
+    """Bytes of the slabs of all jobs, of which some may have the same."""
+    return sum({(slabs.data_ptr(), slabs.shape, slabs.strides): slabs.nbytes for slabs, *_ in jobs}.values())
 
 
 def _spans(jobs: Sequence[Job]) -> list[Array]:

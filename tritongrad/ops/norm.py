@@ -41,7 +41,8 @@ def batch_norm(
     moments = fusion.moments(image) if training else None
     running = [None if t is None else t.array for t in (running_mean, running_var, batches)]
     statistics = norm.Statistics(eps, moments, momentum, *running)
-    site = fusion.Site(fusion.rows(image), statistics, _contiguous(weight), _contiguous(bias), training)
+    wanted = input.requires_grad and is_grad_enabled()
+    site = fusion.Site(fusion.rows(image), statistics, _contiguous(weight), _contiguous(bias), training, wanted)
     for moved in running if training else ():
         if moved is not None:
             moved.memory.version += 1
