@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import random
 import re
@@ -162,7 +163,7 @@ def values(result: Any) -> Any:
     ],
 )
 def test_replayed_steps_are_steps(make: Callable, optimizer: Callable, dropout: float) -> None:
-    found, data = [], batches()
+    found, data = [], batches(8 if dropout else 5)
     for wrap in (lambda f: f, replayed):
         t = Training(optimizer, dropout)
         schedule = tg.optim.lr_scheduler.StepLR(t.optimizer, 2, 0.5)
@@ -195,22 +196,22 @@ def scaled(t: Training) -> tuple[Callable, tg.amp.GradScaler]:
 
 @pytest.mark.parametrize("optimizer", [sgd, adamw])
 def test_steps_that_overflow_are_left_out_and_not_counted(optimizer: Callable) -> None:
-    found, data = [], batches(8)
+    found, data = [], batches(6)
     for wrap in (lambda f: f, replayed):
         t = Training(optimizer)
         inner, scaler = scaled(t)
         step = wrap(inner)
         states = []
         for k, (x, y) in enumerate(data):
-            boost = tg.tensor(float("inf") if k in (4, 6) else 1.0)
+            boost = tg.tensor(float("inf") if k == 4 else 1.0)
             states.append((values(step(x, y, boost)), scaler.state_dict(), t.state()))
         found.append(states)
     assert repr(found[0]) == repr(found[1])
-    assert len(step.captured) == 1 and found[0][-1][1]["scale"] != 2.0**14
+    assert len(step.captured) == 1 and {scale["scale"] for _, scale, _ in found[0]} == {2.0**14, 2.0**15}
 
 
 def test_gradients_accumulate_over_calls() -> None:
-    found, data = [], batches(12)
+    found, data = [], batches(8)
     for wrap in (lambda f: f, replayed):
         t, states = Training(sgd), []
 
@@ -236,7 +237,7 @@ def test_a_module_is_replayed_forward_and_backward_with_the_rest_outside() -> No
         t, states = Training(adamw, dropout=0.3), []
         model = wrap(t.model)
         tg.manual_seed(3)
-        for k, (x, y) in enumerate([*batches(8), *batches(2, n=3)]):
+        for k, (x, y) in enumerate([*batches(6), *batches(3, n=3)]):
             x = x.requires_grad_()
             loss = F.cross_entropy(model(x), y)
             loss.backward()
@@ -246,7 +247,7 @@ def test_a_module_is_replayed_forward_and_backward_with_the_rest_outside() -> No
                 t.optimizer.zero_grad()
         model.eval()
         with tg.no_grad():
-            states.append([model(x).tolist() for x, _ in batches(4)])
+            states.append([model(x).tolist() for x, _ in batches(3)])
         found.append(states)
     assert repr(found[0]) == repr(found[1])
     assert type(model).__name__ == "OptimizedModule" and len(model._compiled.captured) == 3
@@ -273,8 +274,10 @@ class Settings:
 
 
 def counted(optimizer: Callable[..., Any] = sgd, **options: Any) -> tuple[Training, Settings, Callable, Any]:
-    """A training step of two arguments, and a function that says how often Python ran it in three calls."""
+    """A training step of two arguments, and a function that says how often Python runs it until it is replayed."""
     t, settings = Training(optimizer), Settings()
+    t.model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    t.optimizer = optimizer(t.model.parameters())
     inner = plain(t)
 
     def step(x: tg.Tensor, y: tg.Tensor, scale: float = 1.0) -> tg.Tensor:
@@ -284,13 +287,15 @@ def counted(optimizer: Callable[..., Any] = sgd, **options: Any) -> tuple[Traini
     compiled = replayed(step, recompile_limit=20, **options)
 
     def runs(*args: Any, **more: Any) -> int:
-        before = len(RAN)
-        for _ in range(3):
+        for k in range(6):
+            before = len(RAN)
             compiled(*args, **more)
-        return len(RAN) - before
+            if len(RAN) == before:
+                return k
+        return 6
 
     x, y = batches(1)[0]
-    assert runs(x, y) == 3 and runs(x, y) == 0  # without momentum at first, then to be captured, then captured
+    assert runs(x, y) == 3 and runs(x, y) == 0  # without momentum at first, then to load kernels, then to be captured
     return t, settings, runs, compiled
 
 
@@ -338,13 +343,13 @@ def test_learning_rates_and_other_numbers_of_optimizers_are_those_of_today() -> 
 def test_replaced_parameters_are_found() -> None:
     t, _, runs, _ = counted()
     x, y = batches(1)[0]
-    t.model[4].weight = nn.Parameter(tg.zeros(3, 6))
-    t.optimizer.add_param_group({"params": [t.model[4].weight]})
-    old = t.model[4].weight.tolist()
-    assert runs(x, y) == 3 and t.model[4].weight.tolist() != old
-    t.model[4].bias.data = t.model[4].bias.data.clone()
-    moved = t.model[4].bias.tolist()
-    assert runs(x, y) == 2 and t.model[4].bias.tolist() != moved
+    t.model[0].weight = nn.Parameter(tg.zeros(3, 4))
+    t.optimizer.add_param_group({"params": [t.model[0].weight]})
+    old = t.model[0].weight.tolist()
+    assert runs(x, y) == 3 and t.model[0].weight.tolist() != old
+    t.model[0].bias.data = t.model[0].bias.data.clone()
+    moved = t.model[0].bias.tolist()
+    assert runs(x, y) == 2 and t.model[0].bias.tolist() != moved
 
 
 def test_values_written_to_parameters_are_seen() -> None:
@@ -352,8 +357,8 @@ def test_values_written_to_parameters_are_seen() -> None:
     x, y = batches(1)[0]
     losses = [compiled(x, y).item()]
     with tg.no_grad():
-        t.model[4].weight.zero_()
-        t.model[4].bias.zero_()
+        t.model[1].weight.zero_()
+        t.model[1].bias.zero_()
     losses.append(compiled(x, y).item())
     assert runs(x, y) == 0 and losses[0] != losses[1] == pytest.approx(1.0986123)
 
@@ -603,6 +608,17 @@ def test_the_interpreter_looks_and_runs() -> None:
     assert not compiler.is_compiling() and not compiler.is_dynamo_compiling() and not compiler.is_exporting()
 
 
+def test_a_module_compiles_itself_and_copies_of_compiled_things_are_their_own() -> None:
+    model, other, x = network(), network(), batches(1)[0][0]
+    model.compile(options={"replay": True})
+    results = [[m(x).tolist() for _ in range(3)] for m in (model, other)]
+    assert results[0] == results[1] and len(model.forward.captured) == 1 and "forward" not in model.state_dict()
+    twin = copy.deepcopy(replayed(other))
+    assert twin._orig_mod is not other and twin(x).tolist() == other(x).tolist()
+    outer = replayed(lambda x: model(x) + 1)
+    assert [outer(x).shape for _ in range(3)] == [(5, 3)] * 3 and len(outer.captured) == 1
+
+
 def test_compilers_decorators() -> None:
     def double(x: int) -> int:
         return 2 * x
@@ -683,7 +699,7 @@ def test_a_graph_of_the_gpu_is_made_of_loaded_launches(monkeypatch: pytest.Monke
         step, model = wrap(plain(t)), wrap(network(7))
         tg.manual_seed(3)
         results = []
-        for x, y in batches(5):
+        for x, y in batches(4):
             results.append(values(step(x, y)))
             F.cross_entropy(model(x), y).backward()
         found.append((results, t.state(), [p.grad.tolist() for p in model.parameters()]))

@@ -203,8 +203,8 @@ class Recording:
         if not inside:
             self._part.touched.add(block.address)
         if known is None or known.nbytes < block.nbytes:
-            if inside and not self.tape:
-                return block
+            if inside and self._how != "tape":
+                return block  # a graph has its own supply, and what is only loaded needs no bytes
             known = self._names[block.address] = block.again()
             if not inside:
                 self.touched[block.address] = known

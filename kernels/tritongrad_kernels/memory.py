@@ -670,6 +670,7 @@ class Graph:
     def begin(self) -> None:
         self._before = torch.cuda.current_stream(self._index)
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # what the same launches took when they ran would stay beside what they take now
         torch.cuda.set_stream(_capturing[self._index])
         try:
             # Relaxed: the supply of pinned host memory, and other threads, may go on asking the driver for memory.

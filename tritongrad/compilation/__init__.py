@@ -61,6 +61,14 @@ def compile(
     return model if off and callable(model) else _compiled(model, settings)
 
 
+def _compile_in_place(self: Module, *args: Any, **options: Any) -> None:
+    """Have this module's forward captured and replayed when the module is called; see `tritongrad.compile`."""
+    self.__dict__["forward"] = compile(self.forward, *args, **options)
+
+
+Module.compile = _compile_in_place  # type: ignore[method-assign]
+
+
 def _compiled(model: Any, settings: dict[str, Any]) -> Any:
     if not callable(model):
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")

@@ -55,6 +55,8 @@ class _Warm:
 class Compiled:
     """What `compile` gives for a function; see there."""
 
+    is_compiled = True  # of which others that can reach it look at the function only
+
     def __init__(
         self,
         function: Callable,
@@ -65,7 +67,7 @@ class Compiled:
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.settings = {"fullgraph": fullgraph, "limit": limit, "replay": replay, "name": name}
-        self._function, self._fullgraph, self._limit = function, fullgraph, LIMIT if limit is None else limit
+        self.function, self._fullgraph, self._limit = function, fullgraph, LIMIT if limit is None else limit
         self._name = name or getattr(function, "__name__", type(function).__name__)
         asked = os.environ.get("TRITONGRAD_REPLAY", "0") != "0" if replay is None else replay
         self._replays = asked or not INTERPRETED
@@ -73,6 +75,9 @@ class Compiled:
         self._lock = threading.RLock()
         self.forget()
         _all.add(self)
+
+    def __reduce__(self) -> Any:
+        return _from_settings, (self.function, self.settings)
 
     def forget(self) -> None:
         """Begin anew, with nothing captured."""
@@ -85,7 +90,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _running.get() or is_watched() or memory.capturing() is not None or self._misses >= _TIRED:
-            return self._function(*args, **kwargs)
+            return self.function(*args, **kwargs)
         with self._lock:
             return self._call(Call(args, kwargs), args, kwargs)
 
@@ -93,7 +98,7 @@ class Compiled:
         for k, captured in enumerate(self.captured):
             if captured.fits(call):
                 if captured.is_open():
-                    return self._function(*args, **kwargs)
+                    return self.function(*args, **kwargs)
                 self.captured.insert(0, self.captured.pop(k))
                 self._misses = 0
                 return captured.run(call)
@@ -115,17 +120,17 @@ class Compiled:
             self.forget()
             self._misses = _TIRED
         try:
-            warm = _Warm(call, Guards([self._function, *call.others], with_grads=not self._is_module))
+            warm = _Warm(call, Guards([self.function, *call.others], with_grads=not self._is_module))
         except Uncapturable as error:
             self._refuse(str(error))
             self._misses = _TIRED
-            return self._function(*args, **kwargs)
+            return self.function(*args, **kwargs)
         if warm.why is not None:
             self._refuse(warm.why)
-            return self._function(*args, **kwargs)
+            return self.function(*args, **kwargs)
         before = memory.uploaded
         with _run():
-            result = self._function(*args, **kwargs)
+            result = self.function(*args, **kwargs)
         warm.room = memory.uploaded - before
         self._warm = [warm, *self._warm][: 2 * self._limit]
         return result
@@ -133,17 +138,17 @@ class Compiled:
     def _again(self, warm: _Warm, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Capture what ran with the same arguments and found the same."""
         if warm.why is not None or self._made >= _TIRED or self._limit < 1:
-            return self._function(*args, **kwargs)
+            return self.function(*args, **kwargs)
         if not self._replays:
             with _run():
-                return self._function(*args, **kwargs)
+                return self.function(*args, **kwargs)
         try:
             with _run():
-                captured = Captured(self._function, call, warm.guards, warm.room, tape=INTERPRETED)
+                captured = Captured(self.function, call, warm.guards, warm.room, tape=INTERPRETED)
         except Uncapturable as error:
             warm.why = str(error)
             self._refuse(warm.why)
-            return self._function(*args, **kwargs)
+            return self.function(*args, **kwargs)
         self._warm.remove(warm)
         self._made += 1
         self._misses = 0
@@ -161,6 +166,10 @@ class Compiled:
             warnings.warn(f"compile: {self._name} runs as it is and is not captured: {why}", stacklevel=5)
 
 
+def _from_settings(function: Callable, settings: dict[str, Any]) -> Compiled:
+    return Compiled(function, **settings)
+
+
 def reset() -> None:
     """Forget everything captured, and give its memory back."""
     for compiled in list(_all):
@@ -175,7 +184,7 @@ def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None
         fn.forward = disable(fn.forward)  # type: ignore[method-assign]
         return fn
     if isinstance(fn, Compiled):
-        fn = fn._function
+        fn = fn.function
 
     @functools.wraps(fn)
     def plain(*args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ from tritongrad.nn.module import Module
 from tritongrad.optim import optimizer as optimizers
 from tritongrad.optim.optimizer import Optimizer
 from tritongrad.tensor import Tensor, get_default_dtype
-from tritongrad_kernels import launch, matmul, memory, pending
+from tritongrad_kernels import INTERPRETED, launch, matmul, memory, pending
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.capture import Uncapturable
 
@@ -37,8 +37,9 @@ def environment() -> tuple[Any, ...]:
 
 
 def is_watched() -> bool:
-    """Whether somebody listens to what is computed, whom a replay would not tell."""
-    return memory.in_dry_run() or tracing.listener() is not None
+    """Whether somebody listens to what is computed, whom a replay would not tell; on a GPU also to what is launched."""
+    told = not INTERPRETED and (launch.around is not None or bool(launch._listeners))
+    return told or memory.in_dry_run() or tracing.listener() is not None
 
 
 class _Item:
@@ -145,14 +146,31 @@ class Guards:
         if environment() != self.environment:
             return "a switch like no_grad, autocast or the precision of products changed"
         for held in self._tensors.values():
-            word = self._changed_tensor(held)
-            if word is not None:
-                return word
+            t = held.tensor
+            if (  # the usual case at little cost: this is asked of all parameters in each call
+                t.array is not held.array
+                or t.array.memory.address != held.address
+                or t._requires_grad is not held.wants
+                or t._node is not held.node
+                or t.hooks
+                or t.aliasing is not None
+                or t.after_accumulation
+                or (t.grad is not None) is not held.has_grad
+                or (t.working_copy is not None or held.copy is not None)
+            ):
+                word = self._changed_tensor(held)
+                if word is not None:
+                    return word
         for tensor, address in self._gradients:
             if tensor.grad is None or tensor.grad.array.memory.address != address:
                 return f"the gradient of a tensor of shape {list(tensor.shape)} is elsewhere"
         # What looks changed is looked at again when all that refers to it has been: it may have been replaced.
-        for item in [item for item in self._watched if self._changed_item(item)]:
+        suspects = []
+        for item in self._watched:
+            now = item.look(item.thing)
+            if len(now) != len(item.values) or any(map(is_not, now, item.values)):
+                suspects.append(item)
+        for item in [item for item in suspects if self._changed_item(item) is not None]:
             word = self._changed_item(item)
             if word is not None:
                 return word

@@ -47,6 +47,8 @@ def look_at(thing: Any) -> Look | None:
         return None
     if isinstance(thing, type):
         return None if _is_library(thing.__module__) or issubclass(thing, enum.Enum) else _of_class
+    if getattr(type(thing), "is_compiled", False):
+        return lambda thing: [thing.function]
     for kind, look in _LOOKS:
         if isinstance(thing, kind):
             return look

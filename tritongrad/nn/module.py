@@ -356,7 +356,8 @@ class Module(Hooked, Stateful):
         raise RuntimeError("share_memory: memory shared between processes is not offered; send the values instead")
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to do; see `tritongrad.compile`."""
+        """Have calls of this module captured and replayed; `tritongrad.compilation` puts itself in this place."""
+        raise RuntimeError("Module.compile: import tritongrad, and not a part of it")
 
     def cuda(self, device: Any = None) -> Module:
         return self.to("cuda" if device is None else device)

@@ -36,10 +36,10 @@ class FusedOptimizer(Optimizer):
         """Options of the kernel and numbers for a step, whose count is in `kept`; other numbers there are moved on."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it updates parameters")
 
-    def _row(self, group: Group, work: Array, before: dict[str, Any], read: Callable[[Any], float] = float) -> Row:
-        """What a step does to the parameter in `work` whose state is `before`, numbers of which are `read`."""
+    def _row(self, group: Group, work: Array, before: dict[str, Any]) -> Row:
+        """What a step does to the parameter in `work` whose state is `before`."""
         kept, filled = self._begin(group)
-        kept = {name: read(before[name]) if name in before else rounded(v) for name, v in kept.items()}
+        kept = {name: float(before[name]) if name in before else rounded(v) for name, v in kept.items()}
         kept["step"] += 1
         flags, numbers = self._next(group, kept)
         arrays = {name: self._array(work, name, before, value) for name, value in filled.items()}

@@ -27,10 +27,17 @@ class Update:
         self.optimizer, self.entries, self._before = optimizer, entries, before
         self.rows: list[tuple[tuple[Any, ...], list[Array | None]]] = []
         self._numbers: list[list[float]] = []
-        self._states: dict[Tensor, dict[str, Any]] = {}
-        self._old = {p: dict(optimizer.state.get(p, {})) for _, p in entries}
+        self._counts: list[dict[str, float]] = []  # for each parameter the numbers of its state after the step
+        self._old = [dict(optimizer.state.get(p, {})) for _, p in entries]
+        self._kept = [self._of_state(state) for state in self._old]
         self._unless = None if unless is None else kept(unless)
         self._parts = 0
+
+    def _of_state(self, state: dict[str, Any]) -> tuple[list[tuple[str, Array]], list[str]]:
+        """The arrays of a parameter's state, which stay, and the names of its numbers."""
+        numbers = {name for group in self.optimizer.param_groups for name in self.optimizer._begin(group)[0]}
+        arrays = [(name, v.array) for name, v in state.items() if isinstance(v, Tensor) and name not in numbers]
+        return arrays, [name for name in state if name in numbers]
 
     def numbers(self, which: list[int]) -> Varying:
         """The numbers of some of the parameters, as one launch finds them at each replay."""
@@ -38,46 +45,51 @@ class Update:
         return _Numbers(self, which, self._parts == 1)
 
     def ready(self) -> bool:
-        """Work out the next step; whether these launches do it. Changes nothing."""
-        optimizer = self.optimizer
-        known: dict[int, float] = {}
+        """Work out the next step; whether these launches do it. Changes nothing.
 
-        def read(value: Any) -> float:
-            number = known.get(id(value))
-            if number is None:
-                number = known[id(value)] = float(value)
-            return number
-
-        self._numbers, self._states = [], {}
-        for (group, p), (flags, arrays) in zip(self.entries, self.rows, strict=True):
-            state = self._before._states[p] if self._before is not None else optimizer.state.get(p, {})
-            if any(a is not None for a in arrays) and not state:
+        Parameters of one group that have counted the same steps get the same numbers, which are worked out once.
+        """
+        state = self.optimizer.state
+        known: dict[Any, tuple[tuple[Any, ...], list[float], dict[str, float]]] = {}
+        self._numbers, self._counts = [], []
+        for k, ((group, p), (flags, arrays)) in enumerate(zip(self.entries, self.rows, strict=True)):
+            before = state.get(p, {})
+            stays, names = self._kept[k]
+            if len(before) != len(stays) + len(names):
                 return False
-            now, row, numbers, after = optimizer._row(group, p.array, state, read)
-            if now != flags or any(a is not b for a, b in zip(row, arrays, strict=True)):
+            for name, array in stays:
+                if name not in before or before[name].array is not array:
+                    return False
+            if self._before is not None:
+                before = {**before, **self._before._counts[k]} if names else before
+            key = (id(group), *[v if isinstance(v, float) else id(v) for v in map(before.get, names)])
+            found = known.get(key)
+            if found is None:
+                now, row, numbers, after = self.optimizer._row(group, p.array, before)
+                if any(a is not b for a, b in zip(row, arrays, strict=True)):
+                    return False
+                found = known[key] = now, numbers, {name: after[name] for name in names}
+            if found[0] != flags:
                 return False
-            self._numbers.append(numbers)
-            self._states[p] = after
+            self._numbers.append(found[1])
+            self._counts.append(found[2])
         return True
 
     def commit(self) -> None:
         """Count the step that `ready` worked out."""
-        counts: dict[float, Tensor] = {}
-        self._old = {}
-        for p, after in self._states.items():
-            state = self.optimizer.state[p]
-            self._old[p] = dict(state)
-            for name, value in after.items():
-                if isinstance(value, Tensor):
-                    value.array.memory.version += 1
-                    continue
-                found = counts.get(value)
-                state[name] = found if found is not None else counts.setdefault(value, self.optimizer.counted(value))
+        made: dict[float, Tensor] = {}
+        if self._unless is not None:
+            self._old = [dict(self.optimizer.state[p]) for _, p in self.entries]
+        for (_, p), counts in zip(self.entries, self._counts, strict=True):
+            for name, value in counts.items():
+                if value not in made:
+                    made[value] = self.optimizer.counted(value)
+                self.optimizer.state[p][name] = made[value]
 
     def settle(self) -> None:
         """Take the count back if the step was left out."""
         if self._unless is not None and self._unless.numpy().any():
-            for p, state in self._old.items():
+            for (_, p), state in zip(self.entries, self._old, strict=True):
                 self.optimizer.state[p].update(state)
 
 

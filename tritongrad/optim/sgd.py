@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from tritongrad.optim.fused import FusedOptimizer, Row, require_fusable
@@ -53,7 +53,7 @@ class SGD(FusedOptimizer):
     def _begin(self, group: Group) -> tuple[dict[str, float], dict[str, float]]:
         return {}, {"momentum_buffer": 0.0} if group["momentum"] != 0 else {}
 
-    def _row(self, group: Group, work: Array, before: dict[str, Any], read: Callable[[Any], float] = float) -> Row:
+    def _row(self, group: Group, work: Array, before: dict[str, Any]) -> Row:
         has_momentum, rate = group["momentum"] != 0, 1.0 - group["dampening"]
         if before.get("momentum_buffer") is None:
             rate = 1.0
