@@ -24,6 +24,13 @@ if INTERPRETED:
     from tritongrad_kernels import sanitize
 
 
+SANITIZED = (
+    "test_steps_that_overflow_are_left_out_and_not_counted[adamw]",
+    "test_attention_drops_other_probabilities_in_each_replay",
+    "test_a_compiled_function_within_another_is_part_of_it",
+)
+
+
 def replayed(function: Any, **options: Any) -> Any:
     return tg.compile(function, options={"replay": True}, **options)
 
@@ -31,7 +38,7 @@ def replayed(function: Any, **options: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _quiet(request: pytest.FixtureRequest) -> Iterator[None]:
     """Nothing falls back to Python unless a test says so: warnings are errors. Few tests need the slow sanitizer."""
-    if INTERPRETED and "sanitized" not in request.keywords:
+    if INTERPRETED and request.node.name not in SANITIZED:
         sanitize.stop()
         memory.POISON = True
     with warnings.catch_warnings():
