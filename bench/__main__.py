@@ -23,6 +23,7 @@ from bench import (
     report as rendered,
     results,
     session,
+    summary,
     tables,
     tune,
     visit,
@@ -113,6 +114,7 @@ def _run(options: argparse.Namespace) -> int:
     if (old := results.before(run, options.out)) is not None:
         _show_comparison(old, run)
     print(f"written to {path}")
+    print(summary.line(run))
     return 1 if run.failed else 0
 
 
@@ -127,6 +129,7 @@ def _report(options: argparse.Namespace) -> int:
         _plot().save(run, options.png)
     if options.plots is not None:
         _plot().every(run, options.plots)
+        training.draw(run, losses=options.plots / "losses.png", rates=options.plots / "rates.png")
     return 0
 
 

@@ -73,6 +73,16 @@ def _worst(r: Result) -> list[str]:
     return [r.name, *times, f"{r.speedups['eager']:.2f}", share(r.roofline_share), r.tile or ""]
 
 
+def line(run: Run) -> str:
+    """How many rows ran, and on a GPU each group's geometric mean beside eager torch, for who reads one line."""
+    head = f"{len(run.rows)} rows, {len(run.failed)} failed"
+    means = []
+    for (group, dtype), found in groups(run).items():
+        mean = geometric_mean(r.speedups["eager"] for r in found if "eager" in r.speedups)
+        means += [f"{group} {dtype} {mean:.2f} x eager"] if mean else []
+    return "; ".join([head, *means])
+
+
 def sentence(run: Run) -> str:
     """How many rows are as fast as torch's or faster; nothing of a run without rows."""
     if not run.rows:

@@ -101,8 +101,8 @@ STAGES = (
     ),
     Stage(
         "loss curves", 45,
-        (*_INTO, "--minutes", "{minutes}", "curves", "--ahead", "--png", "{folder}/losses.png"),
-        (*_INTO, "curves", "--rows", "tiny-mlp", "--steps", "60", "--png", "{folder}/losses.png"),
+        (*_INTO, "--minutes", "{minutes}", "curves", "--ahead", "--png", "{folder}/plots/losses.png"),
+        (*_INTO, "curves", "--rows", "tiny-mlp", "--steps", "60", "--png", "{folder}/plots/losses.png"),
     ),
     Stage(
         "compute-sanitizer", 25,
@@ -127,8 +127,8 @@ STAGES = (
     ),
     Stage(
         "report", 15,
-        ("bench", "report", "{results}", "--png", "{folder}/kernels.png"),
-        ("bench", "report", "{results}", "--png", "{folder}/kernels.png"),
+        ("bench", "report", "{results}", "--plots", "{folder}/plots"),
+        ("bench", "report", "{results}", "--plots", "{folder}/plots"),
         printed="report.md",
     ),
 )  # fmt: skip

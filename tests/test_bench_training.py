@@ -14,7 +14,7 @@ import torch
 
 import tritongrad as tg
 import tritongrad_kernels
-from bench import __main__ as cli, results
+from bench import __main__ as cli, results, summary
 from bench.training import ahead, child, report, session, side, sources, workloads
 from bench.training.child import Child, Failed
 from bench.training.result import Curve, Trained
@@ -297,6 +297,9 @@ def test_report_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     row = next(line for line in printed.splitlines() if line.startswith("| resnet50") and "| ours |" in line)
     assert "2560 images ±10%" in row and "| 2.00 |" in row and "20.00 GB" in row and "| 600 |" in row
     assert "FAILED resnet50 b256 bfloat16, torch.compile: no compiler" in printed and "0.00% apart" in printed
+    assert summary.line(run) == "2 rows, 1 failed; matmul float32 2.00 x eager"
+    assert cli.main(["report", str(tmp_path / "run.json"), "--plots", str(tmp_path / "plots")]) == 0
+    assert {"losses.png", "rates.png", "ratios.png"} <= {p.name for p in (tmp_path / "plots").iterdir()}
     drawn = cli.training.draw(run, tmp_path / "losses.png", tmp_path / "rates.png")
     assert [p.name for p in drawn] == ["losses.png", "rates.png"] and all(p.stat().st_size > 5000 for p in drawn)
     assert cli.training.draw(replace(run, training=[], curves=[]), tmp_path / "a", tmp_path / "b") == []

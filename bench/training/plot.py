@@ -34,6 +34,7 @@ def losses(curves: Sequence[Curve], title: str, path: Path) -> None:
         for shift in (0, 1):
             axes[2 * (k // columns) + shift][k % columns].axis("off")
     figure.suptitle(textwrap.fill(title, 75 * columns), fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
 
@@ -78,4 +79,5 @@ def rates(found: Sequence[Trained], title: str, path: Path) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(SIDES), fontsize=7, frameon=False)
     figure.suptitle(textwrap.fill(title, 120), fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
