@@ -305,13 +305,22 @@ def test_report_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.training.draw(replace(run, training=[], curves=[]), tmp_path / "a", tmp_path / "b") == []
 
 
-def test_kernels_are_compiled_before_rows_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_fakes")
+def test_kernels_are_compiled_before_rows_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     monkeypatch.setattr(ahead.launches, "compiled_ahead", lambda log, arch, s: given.append((len(log), arch, s)) or "")
     wrong = replace(MLP, network="absent")
     ahead.compiled([MLP, wrong, replace(MLP, sides=("torch",))], "sm_90", 7.0)
     ((launched, arch, seconds),) = given
     assert 10 < launched < 100 and (arch, seconds) == ("sm_90", 7.0)
+    order: list[str] = []
+    monkeypatch.setattr(ahead, "compiled", lambda rows, arch, seconds: order.extend([*FakeChild.started, arch]) or "")
+    monkeypatch.setattr(cli.training, "here", lambda: [ROW])
+    monkeypatch.setattr(memory, "gpu_capability", lambda: (9, 0))
+    monkeypatch.setattr(cli.training, "_begin", lambda options: (made_up_run(), tmp_path / "run.json", math.inf))
+    monkeypatch.setattr(tritongrad_kernels, "INTERPRETED", False)
+    assert cli.main(["train", "--ahead"]) == 0
+    assert order == [*TIMES, "sm_90"], "while the processes start"
 
 
 def test_what_will_be_launched_is_known_ahead() -> None:

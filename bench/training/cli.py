@@ -17,7 +17,7 @@ from bench.results import Run
 from bench.training import ahead, report, session
 from bench.training.result import Trained
 from bench.training.workloads import SIDES, Workload, curves_here, here, select
-from tritongrad_kernels import memory
+from tritongrad_kernels import compile, memory
 
 STEPS = 200
 LEAST = 15.0  # seconds: too little for another row
@@ -47,13 +47,13 @@ def _train(options: argparse.Namespace) -> int:
         print("\n".join(f"{w.name}: {'; '.join(w.sides)}" for w in chosen))
         return 0
     run, path, end = _begin(options)
-    _ahead(options, chosen, end)
     if options.first_step:
         for row in _until(end, chosen):
             _keep(run, path, [session.first_step(row, side, end) for side in row.sides])
     else:
-        with session.Session(end) as sides:
+        with session.Session(end) as sides, compile.kept():
             for row in _until(end, chosen):
+                _make_ready(options, sides, row, end)
                 _keep(run, path, sides.run(row, session.pace(options.rounds)))
     title = f"Training steps: {tables.headline(run)}"
     tables.show(title, report.table(run.training, run.interpreted), report.notes(run.training, run.interpreted))
@@ -62,10 +62,12 @@ def _train(options: argparse.Namespace) -> int:
     return 1 if any(r.status != "ok" or r.cold_trouble for r in run.training) else 0
 
 
-def _ahead(options: argparse.Namespace, chosen: Sequence[Workload], end: float) -> None:
-    """Compile what our sides launch, in the rows' order, for half of the time at most."""
+def _make_ready(options: argparse.Namespace, sides: session.Session, row: Workload, end: float) -> None:
+    """Compile what our side of a row launches, in half of the time at most, while the sides' processes start."""
+    sides.start(row)
     if options.ahead and not tritongrad_kernels.INTERPRETED:
-        _say(ahead.compiled(chosen, "sm_{}{}".format(*memory.gpu_capability()), (end - time.monotonic()) / 2))
+        arch = "sm_{}{}".format(*memory.gpu_capability())
+        _say(ahead.compiled([row], arch, (end - time.monotonic()) / 2))
 
 
 def _until(end: float, chosen: Sequence[Workload]) -> Iterator[Workload]:
@@ -93,9 +95,9 @@ def _keep(run: Run, path: Path, found: Sequence[Trained]) -> None:
 def _curves(options: argparse.Namespace) -> int:
     chosen = _chosen(options, curves_here())
     run, path, end = _begin(options)
-    _ahead(options, chosen, end)
-    with session.Session(end) as sides:
+    with session.Session(end) as sides, compile.kept():
         for row in _until(end, chosen):
+            _make_ready(options, sides, row, end)
             new = sides.curves(row, options.steps)
             run.curves = [c for c in run.curves if c.name != row.name] + new
             results.save(run, path)

@@ -62,8 +62,14 @@ class Session:
         for child in self._children.values():
             child.end()
 
+    def start(self, row: Workload) -> None:
+        """Begin the processes of the row's sides, all at once: each takes seconds until it hears what it is told."""
+        for side in row.sides:
+            self._child(side)
+
     def run(self, row: Workload, pace: Pace) -> list[Trained]:
         """The figures of each of the row's sides."""
+        self.start(row)
         found = {side: Trained(row.name, side, row.items, row.made.unit) for side in row.sides}
         self._all(found, lambda side: self._child(side).tell("drop"), lambda side, child: child.answer(SAMPLE_LIMIT))
         loaded = self._all(
@@ -86,6 +92,7 @@ class Session:
 
     def curves(self, row: Workload, steps: int) -> list[Curve]:
         """The losses of the row's sides over `steps` steps; a side that fails has none, and says so on stderr."""
+        self.start(row)
         found = {side: Trained(row.name, side, row.items, row.made.unit) for side in row.sides}
         losses = self._all(
             found,
