@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tritongrad_kernels import INTERPRETED, direct
+from tritongrad_kernels import INTERPRETED, direct, elementwise, formulas
+from tritongrad_kernels.array import from_host
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,6 +33,25 @@ def test_launches_past_triton_are_what_triton_launches() -> None:
 @pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled")
 def test_the_interpreter_is_left_alone() -> None:
     assert not direct.available
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter has no launches of this kind")
+def test_later_launches_on_a_gpu_compute_what_first_ones_did() -> None:
+    for _ in range(3):
+        for n in (1, 5, 16, 17, 32, 4096):
+            for start in (0, 1, 4):
+                x = from_host(np.arange(n + start, dtype=np.float32)).slice(0, start, n + start)
+                y = elementwise.map(formulas._mul, x, elementwise.map(formulas._add, x, 1.5))
+                assert y.numpy().tolist() == [v * (v + 1.5) for v in np.arange(start, n + start, dtype=np.float32)]
+    assert any(site is not None and site.seen for site in direct._sites.values()) is direct.available
+
+
+def test_a_variable_leaves_all_launches_to_triton() -> None:
+    environment = {**os.environ, "TRITONGRAD_COMPILE_FOR": "sm_90", "PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}"}
+    environment |= {"TRITONGRAD_DIRECT": "0", "TRITON_INTERPRET": "0"}
+    script = [sys.executable, "-c", "from tritongrad_kernels import direct; print(direct.available)"]
+    done = subprocess.run(script, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ Arrays go to the driver as addresses, descriptors as the tensor maps they were e
 
 What is not understood is left to Triton: a launcher that is not in `triton_launcher`, arguments of other types, memory
 of the host, globals that have changed, hooks and knobs that somebody set. (Those set by variables of the environment
-are taken as they were when the kernel was launched first.)
+are taken as they were when the kernel was launched first.) With TRITONGRAD_DIRECT=0 in the environment all is.
 
 Source: `JITFunction.run` in triton/runtime/jit.py.
 """
@@ -25,6 +25,7 @@ Source: `JITFunction.run` in triton/runtime/jit.py.
 from __future__ import annotations
 
 import marshal
+import os
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -38,8 +39,12 @@ from tritongrad_kernels.array import Array
 from tritongrad_kernels.descriptors import Descriptor
 from tritongrad_kernels.triton_launcher import Again
 
-available = triton_launcher.KNOWN and not tritongrad_kernels.INTERPRETED
-"""Whether anything is ever started here."""
+available = (
+    triton_launcher.KNOWN
+    and not tritongrad_kernels.INTERPRETED
+    and os.environ.get("TRITONGRAD_DIRECT", "1") not in ("", "0")
+)
+"""Whether anything is started here."""
 
 _BY_VALUE = frozenset({int, bool, str, type(None), tuple})
 _BY_IDENTITY = frozenset({JITFunction, tl.dtype})  # whose own hashes are slow
