@@ -257,8 +257,11 @@ class Visit:
             except subprocess.TimeoutExpired:
                 state = "cut off"
             finally:
+                for pid in [*descendants(process.pid), process.pid]:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, signal.SIGKILL)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)  # it, and whatever it has left behind
+                    os.killpg(process.pid, signal.SIGKILL)  # whoever was left behind by one that has ended
                 process.wait()
             output.seek(0)
             return state, output.read()
@@ -278,6 +281,19 @@ class Visit:
         draft = self.folder / "visit.tmp"
         draft.write_text("\n".join(lines))
         os.replace(draft, self.folder / "visit.md")
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that `pid` started, and theirs: some are leaders of sessions of their own, and would live on."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = list(children.get(pid, []))
+    for one in found:  # which grows meanwhile
+        found += children.get(one, [])
+    return found
 
 
 def folder_of(options: argparse.Namespace) -> Path:

@@ -56,6 +56,23 @@ def test_a_stage_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
     assert "so far" in (tmp_path / "visit.log").read_text()
 
 
+def test_a_stage_that_is_cut_off_leaves_no_process(tmp_path: Path) -> None:
+    sleeper = "import time; time.sleep(600)"
+    code = (
+        "import subprocess, sys, time; "
+        f"p = subprocess.Popen([sys.executable, '-c', {sleeper!r}], start_new_session=True); "
+        "print(p.pid, flush=True); time.sleep(600)"
+    )
+    found = ended(tmp_path, [stage("hangs", code)], seconds=6.0)["hangs"]
+    assert found.state == "cut off"
+    state = Path(f"/proc/{found.said}/stat")
+    for _ in range(50):  # whoever inherits it may be slow to bury it
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    raise AssertionError("it lives on")
+
+
 def test_a_stage_of_a_rehearsal_may_take_all_the_time_there_is(tmp_path: Path) -> None:
     slow = stage("slow", "import time; time.sleep(7)"), stage("next", "print(1)", share=1000)
     assert [e.state for e in ended(tmp_path, [*slow], seconds=60.0, dry=True).values()] == ["ok", "ok"]
