@@ -43,6 +43,7 @@ def of_run(run: Run) -> Table:
     peers = peers_of(run)
     columns = ["row", "ours", *peers, "error"]
     if run.interpreted:
+        columns = ["row", "ours, interpreter", *(f"{name} torch, CPU" for name in peers), "error"]
         return Table([*columns, "launches"], [[*_common(r, peers), _count(r.launches)] for r in run.rows])
     columns += [*(f"x {name}" for name in peers), "rate", "roofline", "launches", "host", "tile"]
     return Table(columns, [[*_common(r, peers), *_on_gpu(r, peers)] for r in run.rows])
