@@ -201,6 +201,22 @@ def test_the_gpu_clock_takes_enough_samples_of_both_sides_in_turn(monkeypatch: p
     assert sampled[: times[0].calls + 1] == ["ours"] * times[0].calls + ["peer"]
 
 
+def test_a_row_goes_the_way_it_goes_on_a_gpu(monkeypatch: pytest.MonkeyPatch, bench: harness.Harness) -> None:
+    """Inputs in turn, queued behind ballast, held against the card: with clocks that stand in for a GPU's."""
+    monkeypatch.setattr(memory, "Timer", FakeTimer)
+    monkeypatch.setattr(clock, "BALLAST", 1 << 16)
+    monkeypatch.setattr(harness, "sets_for", lambda nbytes: 3)
+    monkeypatch.setattr(bench, "clock", clock.EventClock())
+    monkeypatch.setattr(bench, "ceilings", CEILINGS)
+    monkeypatch.setattr(bench.clock, "samples", 3)
+    for row in (PRODUCT, *norm.passes((2, 4, 3, 3), "+relu", "float32"), optim.step("resnet18", "fused", "float32", 2)):
+        found = bench.run(row)
+        assert (found.reason, found.trouble) == (None, {}) and found.ours is not None
+        assert found.speedups["eager"] == found.peers["eager"].median_s / found.ours.median_s
+        assert found.floor_s and found.roofline_share == found.floor_s / found.ours.median_s
+        assert found.limit == "memory" and found.host_us_per_launch is not None and found.host_us_per_launch > 0
+
+
 def test_a_run_comes_back_from_its_file_as_it_was(tmp_path: Path, bench: harness.Harness) -> None:
     run = results.begin(None, None, "--quick")
     run.rows = [bench.run(PRODUCT), harness.failed(PRODUCT, "why")]
