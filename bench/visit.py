@@ -21,7 +21,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ class Stage:
 
     In them {minutes} and {seconds} are the time it has, {folder} where results go, {results} the file of figures and
     {correct} that of checked rows. Without `needs`, a program or a file of the checkout, the stage is passed over;
-    what it prints also goes to the file `printed`.
+    what it prints also goes to the file `printed`. One that fails is tried again with each of the environment variables
+    `otherwise` set to 0, and those before it; what helps stays for all later stages.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Stage:
     needs: str | None = None
     printed: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    otherwise: tuple[str, ...] = ()
 
 
 _INTO = ("bench", "--into", "{results}")
@@ -63,6 +65,12 @@ _SANITIZED = "test_forward and (pixel or stride)"
 
 STAGES = (
     Stage("environment", 20, ("bench", "environment"), ("bench", "environment")),
+    Stage(
+        "a row of each kind", 30,
+        (*_CHECK, "--quick", "--rows", "^(sgd|matmul forward|conv2d forward|batch_norm forward) ", "correct"),
+        None,
+        otherwise=("TRITONGRAD_DIRECT", "TRITONGRAD_FUSION"),
+    ),
     Stage(
         "tests of what follows descriptors", 60,
         ("bench", "tests", "--seconds", "{seconds}", "TMA"),
@@ -200,6 +208,7 @@ class Visit:
         self._end = time.monotonic() + seconds
         self._date = datetime.now(UTC).isoformat(timespec="seconds")
         self._commit = commit or _commit()
+        self._environment: dict[str, str] = {}
         self._log = folder / "visit.log"
         self._log.unlink(missing_ok=True)
 
@@ -208,11 +217,25 @@ class Visit:
             left = self._end - time.monotonic()
             # A rehearsal is to come to its end, on a busy machine too: only all of it has a limit.
             share = 1.0 if self.dry else stage.share / sum(s.share for s in stages[k:])
-            self.ended.append(self._one(stage, left * share))
+            self.ended.append(self._tried(stage, left * share))
             e = self.ended[-1]
             print(f"[{k + 1}/{len(stages)}] {e.stage}: {e.state}, {e.seconds:.0f} s: {e.said}", flush=True)
             self._summary(stages)
         pack(self.folder)
+
+    def _tried(self, stage: Stage, seconds: float) -> Ended:
+        """The stage, and again with less and less switched on as long as it fails."""
+        first = ended = self._one(stage, seconds)
+        before = dict(self._environment)
+        for name in stage.otherwise:
+            if ended.state == "failed":
+                self._environment[name] = "0"
+                ended = self._one(stage, seconds)
+        if ended.state == "ok" and ended is not first:
+            changed = " ".join(f"{k}={v}" for k, v in self._environment.items() if k not in before)
+            return replace(ended, said=f"only with {changed}, which stays: {ended.said}")
+        self._environment = before
+        return first
 
     def _one(self, stage: Stage, seconds: float) -> Ended:
         if stage.needs is not None and not (shutil.which(stage.needs) or (ROOT / stage.needs).exists()):
@@ -249,7 +272,7 @@ class Visit:
         """How a command ended within `seconds`, and what it printed until then."""
         with tempfile.TemporaryFile("w+", errors="replace") as output:
             process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **_PYTHON, **environment},
+                command, cwd=ROOT, env={**os.environ, **_PYTHON, **self._environment, **environment},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             try:

@@ -56,6 +56,21 @@ def test_a_stage_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
     assert "so far" in (tmp_path / "visit.log").read_text()
 
 
+def test_what_helps_a_stage_that_fails_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ONE", "TWO"):
+        monkeypatch.delenv(name, raising=False)
+    code = "import os, sys; found = [os.environ.get(k, '1') for k in ('ONE', 'TWO')]; print(found); "
+    stages = [
+        stage("never", code + "assert not found", otherwise=("ONE", "TWO")),
+        stage("without two", code + "assert found == ['0', '0']", otherwise=("ONE", "TWO")),
+        stage("after", code),
+    ]
+    found = ended(tmp_path, stages)
+    assert found["never"].state == "failed" and found["never"].said == "AssertionError"
+    assert found["without two"].said.startswith("only with ONE=0 TWO=0, which stays: ")
+    assert "['0', '0']" in (tmp_path / "visit.log").read_text().rpartition("==== after")[2]
+
+
 def test_a_stage_that_is_cut_off_leaves_no_process(tmp_path: Path) -> None:
     sleeper = "import time; time.sleep(600)"
     code = (
@@ -99,9 +114,9 @@ def test_stages_are_commands_that_exist(tmp_path: Path) -> None:
             words = words[words.index("-m") + 1 :]
             if words[0] == "bench" and (one.needs is None or (ROOT / one.needs).exists()):
                 cli._parser().parse_args(words[1:])
-    assert [s.name for s in visit.STAGES][:4] == [
-        "environment", "tests of what follows descriptors", "convolutions and products are right", "ResNet-50 alone"
-    ]  # fmt: skip
+    names = [s.name for s in visit.STAGES]
+    assert names[:3] == ["environment", "a row of each kind", "tests of what follows descriptors"]
+    assert names[3:5] == ["convolutions and products are right", "ResNet-50 alone"]
     families = rows.families()
     for name in ("conv2d", "matmul", "batch_norm", "sgd"):
         assert name in families
