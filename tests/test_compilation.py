@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import random
 import re
+import subprocess
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +28,7 @@ if INTERPRETED:
     from tritongrad_kernels import sanitize
 
 
+ROOT = Path(__file__).parent.parent
 SANITIZED = (
     "test_steps_that_overflow_are_left_out_and_not_counted[adamw]",
     "test_attention_drops_other_probabilities_in_each_replay",
@@ -747,3 +752,29 @@ def test_the_drivers_calls(monkeypatch: pytest.MonkeyPatch) -> None:
         second.end()
     second.replay()
     assert said == ["wait", "stream of 0", ("begin", (1, 0), "relaxed"), "end", "before", "replay"]
+
+
+def test_kernels_are_loaded_without_being_started() -> None:
+    """In a process that compiles, whose driver has no GPU: a start would fail there."""
+    code = """
+import threading
+from tritongrad_kernels import dtypes, elementwise, formulas, launch, memory
+from tritongrad_kernels.array import empty
+
+class Capture:
+    thread, device, aside = threading.get_ident(), memory.DEFAULT_DEVICE, False
+    def made(self, block): pass
+    def launched(self, kernel, grid, args, options, indirect):
+        launch.load(kernel, grid, args, {k: v for k, v in options.items() if k not in ("flops", "bytes", "at_most")})
+        print("loaded", kernel.fn.__name__)
+        return True
+
+x = empty((100,), dtypes.float32)
+memory.capture = Capture()
+elementwise.map(formulas._ne, x, 0.0)
+"""
+    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}", "TRITONGRAD_COMPILE_FOR": "sm_90"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **paths}, check=False
+    )
+    assert done.stdout == "loaded _map2\n", done.stderr

@@ -300,7 +300,9 @@ def load(kernel: Any, grid: tuple[int, ...], args: Sequence[Any], options: Mappi
     """Compile a kernel for these arguments and load it on the GPU, without starting it."""
     try:
         given = [native(a) if type(a) is Descriptor else a for a in args]
-        kernel.warmup(*given, grid=grid, **options)._init_handles()
+        compiled = kernel.warmup(*given, grid=grid, **options)
+        if hasattr(compiled, "_init_handles"):  # of Triton 3.6 to 3.9: the module is loaded, which a capture forbids
+            compiled._init_handles()
     except Exception as error:
         raise _failed(kernel, grid, args, error) from error
 

@@ -16,7 +16,7 @@ from tritongrad.autograd import Node, is_grad_enabled
 from tritongrad.compilation.calls import Call, Parts, Place, mapped
 from tritongrad.compilation.guards import Guards
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import elementwise, memory
+from tritongrad_kernels import elementwise, index, memory
 from tritongrad_kernels.array import Array, empty, empty_like, places
 from tritongrad_kernels.capture import NoRoom, Recording, Uncapturable, kept
 
@@ -55,6 +55,7 @@ class Captured:
     def _record(self, function: Callable, room: int, how: str) -> None:
         device = self.call.tensors[0].device if self.call.tensors else memory.DEFAULT_DEVICE
         self._recording = recording = Recording(device, room, how)
+        index.settle()  # so that nobody who reads a step count meanwhile has to look at what indices were wrong
         self._inputs = [_input(t) for t in self.call.tensors]
         self._copy_inputs(self.call)
         tensors = self.guards.tensors

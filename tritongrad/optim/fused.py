@@ -39,7 +39,7 @@ class FusedOptimizer(Optimizer):
     def _row(self, group: Group, work: Array, before: dict[str, Any]) -> Row:
         """What a step does to the parameter in `work` whose state is `before`."""
         kept, filled = self._begin(group)
-        kept = {name: float(before[name]) if name in before else rounded(v) for name, v in kept.items()}
+        kept = {name: number(before[name]) if name in before else rounded(v) for name, v in kept.items()}
         kept["step"] += 1
         flags, numbers = self._next(group, kept)
         arrays = {name: self._array(work, name, before, value) for name, value in filled.items()}
@@ -116,6 +116,13 @@ class FusedOptimizer(Optimizer):
         for name, v in values.items():
             if isinstance(v, Tensor) and v.shape != p.shape and name not in self._counts:
                 raise ValueError(f"loaded {name} has shape {list(v.shape)}, but its parameter {list(p.shape)}")
+
+
+def number(value: Any) -> float:
+    """A number of state. It is the host's own: to read it nothing is waited for, and no wrong index comes to light."""
+    if isinstance(value, Tensor) and value.device.type == "cpu" and value.numel() == 1:
+        return float(value.array.numpy().reshape(-1)[0])
+    return float(value)
 
 
 def rounded(number: float) -> float:
