@@ -28,6 +28,7 @@ if INTERPRETED:
     from tritongrad_kernels import sanitize
 
 
+interpreted = pytest.mark.skipif(not INTERPRETED, reason="about the interpreter, or a driver that is not there")
 ROOT = Path(__file__).parent.parent
 SANITIZED = (
     "test_steps_that_overflow_are_left_out_and_not_counted[adamw]",
@@ -577,6 +578,7 @@ def test_attention_drops_other_probabilities_in_each_replay() -> None:
     assert found[0] == found[1] and found[0][2] != found[0][3]
 
 
+@interpreted
 def test_wrong_indices_are_found_in_a_replay() -> None:
     table = tg.arange(6.0).reshape(3, 2)
     rows = replayed(lambda i: table[i])
@@ -607,6 +609,7 @@ def test_options_that_ask_for_the_function_itself() -> None:
         tg.compile(3)
 
 
+@interpreted
 def test_the_interpreter_looks_and_runs() -> None:
     """Without `replay`, Python runs each time, and what a GPU would refuse is refused."""
 
@@ -697,6 +700,7 @@ class Driver:
         return Driver.taking is not None
 
 
+@interpreted
 def test_a_graph_of_the_gpu_is_made_of_loaded_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
     monkeypatch.setattr(compilation, "INTERPRETED", False)
@@ -724,6 +728,7 @@ def test_a_graph_of_the_gpu_is_made_of_loaded_launches(monkeypatch: pytest.Monke
     assert (f"graph of {len(parts[0].launches)} launches", "replay") in [(e.kernel, e.op) for e in profiled.events()]
 
 
+@interpreted
 def test_the_drivers_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[Any] = []
 
