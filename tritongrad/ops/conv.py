@@ -13,7 +13,7 @@ from tritongrad.ops.reduce import sum
 from tritongrad.ops.views import reshape
 from tritongrad.precision import lowered
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import fusion as kernel
+from tritongrad_kernels import fusion, fusion_grad
 from tritongrad_kernels.windows import Pair, output_sizes
 
 Sizes = tuple[int, ...]
@@ -178,7 +178,7 @@ def _convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Tensor:
     x_shape, w_shape = x.array.shape, weight.array.shape
-    y = kernel.convolved(
+    y = fusion.convolved(
         x.array, weight.array, bias.array if bias is not None else None, stride, padding, dilation, groups
     )
     return record(
@@ -199,7 +199,7 @@ def conv_input_grad(
 ) -> Tensor:
     """The gradient of convolution for its input; as a function of dy, convolution's transpose."""
     w_shape, sizes = weight.array.shape, dy.array.shape[2:]
-    dx = kernel.input_grad(dy.array, weight.array, x_shape, stride, padding, dilation, groups)
+    dx = fusion_grad.input_grad(dy.array, weight.array, x_shape, stride, padding, dilation, groups)
     return record(
         dx,
         (dy, lambda g: _positions(_convolution(g, weight, None, stride, padding, dilation, groups), sizes)),
@@ -212,7 +212,7 @@ def conv_weight_grad(
 ) -> Tensor:
     """The gradient of convolution for its weight."""
     x_shape, sizes = x.array.shape, dy.array.shape[2:]
-    dw = kernel.weight_grad(dy.array, x.array, w_shape, stride, padding, dilation, groups)
+    dw = fusion_grad.weight_grad(dy.array, x.array, w_shape, stride, padding, dilation, groups)
     return record(
         dw,
         (dy, lambda g: _positions(_convolution(x, g, None, stride, padding, dilation, groups), sizes)),

@@ -10,7 +10,7 @@ from tritongrad.ops.reduce import mean as mean_of
 from tritongrad.ops.transcendental import rsqrt
 from tritongrad.ops.views import reshape
 from tritongrad.tensor import Tensor, differentiable, record_joint
-from tritongrad_kernels import dtypes, elementwise, fusion, norm
+from tritongrad_kernels import dtypes, elementwise, fusion, fusion_grad, norm, waiting_sums
 from tritongrad_kernels.array import Array, channels_last_strides, contiguous_strides
 
 
@@ -52,9 +52,11 @@ def batch_norm(
     def gradient(dy: Tensor, wanted: list[bool]) -> list[Tensor | None]:
         if is_grad_enabled():
             return differentiable(lambda x, w, b: _composed(x, w, b, given, eps), inputs, dy)
-        dx, sums = fusion.gradients(elementwise.in_order(dy.array, strides), site, wanted[0], wanted[1] or wanted[2])
+        dx, sums = fusion_grad.gradients(
+            elementwise.in_order(dy.array, strides), site, wanted[0], wanted[1] or wanted[2]
+        )
         dweight, dbias = (
-            None if sums is None or not want else fusion.summed(sums.select(1, i), (channels,), sums.dtype)
+            None if sums is None or not want else waiting_sums.summed(sums.select(1, i), (channels,), sums.dtype)
             for want, i in ((wanted[1], 1), (wanted[2], 0))
         )
         return [

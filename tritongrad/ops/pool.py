@@ -20,6 +20,7 @@ from tritongrad_kernels import (
     elementwise,
     formulas,
     fusion,
+    fusion_grad,
     pool,
     reduce as sums,
     volume_pool as kernel,
@@ -204,7 +205,7 @@ def _image_max(x: Tensor, size: tuple[int, ...], geometry: Sequence[Any]) -> Ten
 
 
 def _image_max_input_grad(dy: Tensor, index: Array, x_shape: tuple[int, ...], geometry: Sequence[Any]) -> Tensor:
-    dx = fusion.max_pool2d_input_grad(dy.array, index, x_shape, *geometry)
+    dx = fusion_grad.max_pool2d_input_grad(dy.array, index, x_shape, *geometry)
     return record(dx, (dy, lambda g: _image_max_gather(g, index, geometry)))
 
 
