@@ -49,6 +49,22 @@ def test_second_derivatives() -> None:
     np.testing.assert_allclose(*found, rtol=1e-12)
 
 
+def test_a_parameter_that_made_the_argument_too() -> None:
+    """Its gradient is that of both ways, once each, first and second."""
+    found = []
+    for kept in (True, False):
+        w = tg.tensor([2.0, 3.0], dtype=tg.float64, requires_grad=True)
+        x = tg.tensor([1.5, -1.0], dtype=tg.float64, requires_grad=True)
+        f = lambda t: (w * t**3).sum()  # noqa: E731, B023
+        for create_graph in (False, True):
+            y = f(w * x) if kept else checkpoint(f, w * x)
+            first = tg.autograd.grad(y, [w, x], create_graph=create_graph)
+            found.append([g.tolist() for g in first])
+        found.append(gradients(first[0].sum() + first[1].sum(), w, x))
+    np.testing.assert_allclose(found[:3], found[3:], rtol=1e-12)
+    assert found[0] == found[1]
+
+
 def test_dropout_draws_the_same_mask_again() -> None:
     x = tg.ones(64, requires_grad=True)
     drop = nn.Dropout(0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import weakref
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import Any
 
@@ -68,6 +69,14 @@ def grad(
     return tuple(result)
 
 
+def grad_after(ends: Collection[Node], outputs: list, inputs: list, gradients: list, create_graph: bool) -> list:
+    """`grad` over what was computed after the nodes `ends`: a gradient that reaches one of them goes no further. None
+    for inputs without one."""
+    found: dict[int, Any] = {}
+    _run(outputs, gradients, inputs, create_graph, create_graph, found, ends)
+    return [found.get(id(t)) for t in inputs]
+
+
 def as_list(tensors: Any) -> list:
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
@@ -95,13 +104,21 @@ def _roots(tensors: Any, gradients: Any) -> tuple[list, list]:
     return roots, given
 
 
-def _run(roots: list, gradients: list, inputs: list | None, retain: bool, create: bool, found: dict | None) -> None:
+def _run(
+    roots: list,
+    gradients: list,
+    inputs: list | None,
+    retain: bool,
+    create: bool,
+    found: dict | None,
+    ends: Collection[Node] = (),
+) -> None:
     """Carry gradients from the roots to the leaves, visiting each node once, later nodes first.
 
     A node's inputs have smaller sequence numbers than itself, so when the largest pending number is taken, every
     gradient for that node has arrived. Gradients of `inputs` go to `found` by id, or to `.grad` where that is None.
     """
-    stops, needed = _stops(inputs), _leading_to(roots, inputs)
+    stops, needed = _stops(inputs), _leading_to(roots, inputs, ends)
     pending: dict[Node, list] = {}
     queue: list[tuple[int, Node]] = []
     borrowed: weakref.WeakSet = weakref.WeakSet()  # memory of gradients that others than the receiving leaf hold
@@ -136,7 +153,7 @@ def _run(roots: list, gradients: list, inputs: list | None, retain: bool, create
                 if arrived[number] is not None:
                     _arrive(t, arrived[number], inputs, found, create, True)
             wanted = [_is_wanted(origin, needed, inputs) for origin in node.inputs]
-            if not any(wanted):
+            if node in ends or not any(wanted):
                 continue
             observer = observation.observer
             with observer.node_running(node) if observer is not None else _ALONE:
@@ -167,8 +184,9 @@ def _stops(inputs: list | None) -> dict[Node, list[tuple[int, Any]]]:
     return stops
 
 
-def _leading_to(roots: list, inputs: list | None) -> set[Node] | None:
-    """The nodes on a path from the roots to `inputs`; None, meaning all, where there are none."""
+def _leading_to(roots: list, inputs: list | None, ends: Collection[Node]) -> set[Node] | None:
+    """The nodes on a path from the roots to `inputs` with none of `ends` before its last; None, meaning all, where
+    there are no inputs."""
     if inputs is None:
         return None
     leaves = {id(t) for t in inputs if t.node is None}
@@ -180,6 +198,8 @@ def _leading_to(roots: list, inputs: list | None) -> set[Node] | None:
         node = stack.pop()
         if node not in seen:
             seen.add(node)
+            if node in ends:
+                continue
             order.append(node)
             stack.extend(o[0] for o in node.inputs if isinstance(o, tuple))
     for node in sorted(order, key=lambda n: n.sequence):  # inputs come before what depends on them

@@ -7,6 +7,7 @@ from typing import Any
 
 from tritongrad import autograd, precision, random
 from tritongrad.autograd import Node
+from tritongrad.autograd.backward import grad_after
 from tritongrad.tensor import Tensor, record
 
 
@@ -22,10 +23,10 @@ def checkpoint(
     """function(*args, **kwargs), whose intermediate results are not kept but computed again in the backward pass.
 
     Gradients, second ones too, are those of the function itself, for its tensor arguments and for leaf tensors it uses,
-    such as parameters. Random numbers are drawn anew from the same state, unless `preserve_rng_state` is off,
-    and under the same autocast. A tensor
-    with a history that the function uses without getting it as an argument raises RuntimeError. `use_reentrant`,
-    `determinism_check` and `debug` are accepted for torch's sake; there is one behaviour, that of use_reentrant=False.
+    such as parameters. Random numbers are drawn anew from the same state, unless `preserve_rng_state` is off, and under
+    the same autocast. A tensor with a history that the function uses without getting it as an argument raises
+    RuntimeError. `use_reentrant`, `determinism_check` and `debug` are accepted for torch's sake; there is one
+    behaviour, that of use_reentrant=False.
 
     Source: Chen et al. 2016, "Training deep nets with sublinear memory cost".
     """
@@ -46,15 +47,10 @@ def checkpoint(
         again = again if isinstance(again, tuple) else (again,)
         roots = [(o, g) for o, g in zip(again, gradients, strict=True) if g is not None and o.requires_grad]
         sources = [t for t, want in zip([*aliases, *captured], wanted, strict=True) if want]
-        found = iter(
-            autograd.grad(
-                [o for o, _ in roots],
-                sources,
-                [g for _, g in roots],
-                create_graph=autograd.is_grad_enabled(),
-                allow_unused=True,
-            )
-        )
+        # Not before the arguments: a parameter from which these come has its gradient from there, too.
+        ends = [t.node for t in aliases if t.node is not None]
+        outputs, arrived = [o for o, _ in roots], [g for _, g in roots]
+        found = iter(grad_after(ends, outputs, sources, arrived, autograd.is_grad_enabled()))
         return [next(found) if want else None for want in wanted]
 
     node = Node("checkpoint", [*inputs, *captured], gradient, len(outputs))
@@ -83,23 +79,14 @@ def _chain(functions: list[Callable]) -> Callable:
     return apply
 
 
-def _run(
-    function: Callable, args: Sequence[Any], kwargs: dict[str, Any], apart: bool = False
-) -> tuple[Any, list[Tensor]]:
-    """The function's result, recorded from aliases of its tensor arguments, which end its graph.
-
-    `apart` from their history they are leaves: a parameter that the arguments also come from gets the gradient of this
-    call alone.
-    """
+def _run(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[Tensor]]:
+    """The function's result, recorded from aliases of its tensor arguments, which end its graph."""
     aliases: list[Tensor] = []
 
     def alias(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        if apart and value.requires_grad:
-            aliases.append(value.detach().requires_grad_())
-        else:
-            aliases.append(record(value.array, (value, lambda g: g)))
+        aliases.append(record(value.array, (value, lambda g: g)))
         return aliases[-1]
 
     positional = [alias(v) for v in args]
@@ -110,13 +97,13 @@ def _run(
 def _rerun(
     function: Callable, args: Sequence[Any], kwargs: dict[str, Any], state: Tensor | None, casting: precision.Setting
 ) -> tuple[Any, list[Tensor]]:
-    now, casting_now, apart = random.get_rng_state(), precision.setting(), not autograd.is_grad_enabled()
+    now, casting_now = random.get_rng_state(), precision.setting()
     precision.set_setting(casting)
     if state is not None:
         random.set_rng_state(state)
     try:
         with autograd.enable_grad():
-            return _run(function, args, kwargs, apart)
+            return _run(function, args, kwargs)
     finally:
         precision.set_setting(casting_now)
         if state is not None:
