@@ -31,7 +31,7 @@ from bench import (
 from bench.results import Run
 from bench.training import cli as training
 from bench.worker import WorkerDied
-from tritongrad_kernels import memory, tile_cells
+from tritongrad_kernels import driver, tile_cells
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -163,7 +163,7 @@ def _environment(options: argparse.Namespace) -> int:
 
 def _tune(options: argparse.Namespace) -> int:
     here = tritongrad_kernels.INTERPRETED
-    arch = options.arch if here else "sm_{}{}".format(*memory.gpu_capability())
+    arch = options.arch if here else "sm_{}{}".format(*driver.gpu_capability())
     wanted = (options.families, options.minutes, arch, options.slowest, options.table, options.state, options.jobs)
     found = tune.run(tune.Wanted(*wanted))
     tables.show("Tiles", tune.table(found), [tune.NOT_HERE] if here else [f"winners are in {options.table}"])

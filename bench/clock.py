@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from bench.row import Call, device
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 RUN_AHEAD = 256  # launches waiting in the GPU's queue, of the ~1000 it takes before the host must wait
 BALLAST = 128 << 20  # bytes of each copy that the host runs ahead of: more than any L2 cache holds
@@ -67,7 +67,7 @@ class Rotation:
 
     def __call__(self) -> None:
         result = next(self._next)()
-        memory.settle()  # what waits for a reader, too, while there is one
+        driver.settle()  # what waits for a reader, too, while there is one
         del result
 
 
@@ -116,7 +116,7 @@ class EventClock:
         return Plan(calls, min(1.5 * calls * host + 1e-4, LONGEST), host)
 
     def seconds(self, call: Rotation, plan: Plan) -> float:
-        timer = memory.Timer()
+        timer = driver.Timer()
         for _ in range(math.ceil(plan.ahead / self._copy_seconds)):
             self._copy()
         timer.start()
@@ -129,11 +129,11 @@ class EventClock:
         """Seconds to enqueue a call onto an idle GPU."""
         trials = []
         for _ in range(9):
-            memory.synchronize()
+            driver.synchronize()
             start = time.perf_counter()
             call()
             trials.append(time.perf_counter() - start)
-        memory.synchronize()
+        driver.synchronize()
         return statistics.median(trials)
 
 

@@ -16,7 +16,7 @@ import tritongrad_kernels
 from bench import launches, results, rows, tables
 from bench.results import Result
 from bench.worker import ROW_LIMIT, Worker
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 LEAST = 5.0  # seconds: too little for another row
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     path = options.into or _beside(results.path_of(found, options.out))
     results.take_up(found, path)
     if options.ahead and not tritongrad_kernels.INTERPRETED:
-        print(launches.precompile(chosen, "sm_{}{}".format(*memory.gpu_capability()), (end - time.monotonic()) / 2))
+        print(launches.precompile(chosen, "sm_{}{}".format(*driver.gpu_capability()), (end - time.monotonic()) / 2))
     done: list[Result] = []
     with Worker(timed=False) as worker:
         for row in chosen:

@@ -10,7 +10,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
 from bench import results
-from tritongrad_kernels import INTERPRETED, memory
+from tritongrad_kernels import INTERPRETED, driver
 
 WANTED = ("numpy", "ml_dtypes", "safetensors", "matplotlib", "pytest", "rich")
 TOOLS = ("compute-sanitizer", "ncu", "gcc")
@@ -24,8 +24,8 @@ def line() -> str:
     tools = [name for name in TOOLS if shutil.which(name)]
     return "; ".join(
         [
-            run.where + ("" if INTERPRETED else f" (sm_{''.join(map(str, memory.gpu_capability()))})"),
-            f"driver {driver()}",
+            run.where + ("" if INTERPRETED else f" (sm_{''.join(map(str, driver.gpu_capability()))})"),
+            f"driver {driver_version()}",
             versions,
             ", ".join(f"{name} {_version(name)}" for name in WANTED if name not in absent),
             f"{os.cpu_count()} processors, {platform.platform()}",
@@ -35,7 +35,7 @@ def line() -> str:
     )
 
 
-def driver() -> str:
+def driver_version() -> str:
     """The version of the GPU's driver, and what the card's clocks and power are limited to."""
     try:
         words = ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"]

@@ -16,7 +16,7 @@ from bench import clock as clocks, launches as launched, peers
 from bench.accuracy import relative_error
 from bench.results import Result
 from bench.row import Call, Row, as_ours, as_torch, device, draw, widened
-from tritongrad_kernels import matmul, memory
+from tritongrad_kernels import driver, matmul
 from tritongrad_kernels.launch import Launch, recording
 
 MOST_SETS = 64  # of inputs that take turns
@@ -105,7 +105,7 @@ def checked(row: Row) -> tuple[Result, list[Launch], Call, list[torch.Tensor]]:
     start = time.perf_counter()
     with recording() as launches:
         got = [as_torch(t) for t in ours()]
-    memory.synchronize()
+    driver.synchronize()
     first_call = time.perf_counter() - start
     want = reference(row, inputs)
     theirs = [t.detach() for t in row.peer(*inputs)()]
@@ -171,13 +171,13 @@ def release() -> None:
     """Give back what the last row held; on a GPU that a row has broken there is nothing to give back."""
     gc.collect()
     if healthy():
-        memory.empty_cache()
+        driver.empty_cache()
 
 
 def healthy() -> bool:
     """Whether the device still answers: an illegal access in a kernel ends its process' use of the GPU."""
     try:
-        memory.synchronize()
+        driver.synchronize()
     except Exception:
         return False
     return True

@@ -24,7 +24,7 @@ import triton.language as tl
 
 import tritongrad_kernels
 from bench.tables import Table
-from tritongrad_kernels import direct, dtypes, elementwise, formulas, memory
+from tritongrad_kernels import direct, driver, dtypes, elementwise, formulas, memory
 from tritongrad_kernels.array import Array, contiguous_strides
 from tritongrad_kernels.descriptors import descriptor
 from tritongrad_kernels.launch import has_tma, launch
@@ -83,8 +83,8 @@ def launches() -> Iterator[tuple[str, Callable[[], object]]]:
 def _array(*shape: int) -> Array:
     """On the GPU, or memory of the host that is said to be."""
     n = 4 * math.prod(shape)
-    device = memory.Device("cuda", 0)
-    if memory.DEFAULT_DEVICE.type == "cuda":
+    device = driver.Device("cuda", 0)
+    if driver.DEFAULT_DEVICE.type == "cuda":
         return Array(memory.allocate(n, device), dtypes.float32, shape, contiguous_strides(shape))
     storage = torch.zeros(n + 256, dtype=torch.uint8)
     start = -storage.data_ptr() % 256 // 4
@@ -122,8 +122,8 @@ def _seconds(call: Callable[[], object], available: bool) -> float:
         return (time.perf_counter() - start) / CALLS
     finally:
         direct.available = before
-        if memory.DEFAULT_DEVICE.type == "cuda":
-            memory.synchronize()  # or its queue fills
+        if driver.DEFAULT_DEVICE.type == "cuda":
+            driver.synchronize()  # or its queue fills
 
 
 def measured() -> list[LaunchCost]:

@@ -10,7 +10,7 @@ import torch
 
 import tritongrad as tg
 from bench.row import Input, Row
-from tritongrad_kernels import array, compile, dtypes, memory
+from tritongrad_kernels import array, compile, driver, dtypes, memory
 from tritongrad_kernels.launch import TILES, Launch, column, column_for, recording
 
 # What sizes are called in the tile table, and the sides of a box of pixels, into which BP is divided; N is an extent.
@@ -23,7 +23,7 @@ def of(row: Row, arch: str) -> list[Launch]:
         call = row.ours(*(_blank(i, row.dtype) for i in row.inputs.values()))
         del log[:]  # what prepares the call
         result = call()
-        memory.settle()  # what waits for a reader, too, while there is one
+        driver.settle()  # what waits for a reader, too, while there is one
         del result
     return log
 

@@ -19,7 +19,7 @@ import torch
 import tritongrad_kernels
 from bench.clock import Timing
 from bench.training.result import Curve, Trained, trained
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 SCHEMA = 2
 FOLDER = Path(__file__).parent / "results"
@@ -115,7 +115,7 @@ class Run:
 def begin(label: str | None, commit: str | None, selection: str | None) -> Run:
     """A run about to start here. `commit` is for a checkout without git."""
     interpreted = tritongrad_kernels.INTERPRETED
-    name = _cpu_name() if interpreted else memory.gpu_name()
+    name = _cpu_name() if interpreted else driver.gpu_name()
     dirty = _git("status", "--porcelain", "--", *MEASURED, ":!bench/results")
     return Run(
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -10,7 +10,7 @@ import torch
 
 import tritongrad as tg
 from bench.accuracy import Bound
-from tritongrad_kernels import array, dtypes, memory
+from tritongrad_kernels import array, driver, dtypes
 
 Call = Callable[[], Sequence]
 
@@ -126,7 +126,7 @@ def itemsize(dtype: str) -> int:
 
 def device() -> torch.device:
     """Where kernels run here, and therefore where the peer does."""
-    return torch.device(str(memory.DEFAULT_DEVICE))
+    return torch.device(str(driver.DEFAULT_DEVICE))
 
 
 def draw(row: Row, seed: int) -> list[torch.Tensor]:

@@ -14,7 +14,7 @@ from bench import host, launch_cost, launches, modelled, results, rows
 from bench.results import Run
 from bench.row import Row
 from bench.worker import ROW_LIMIT, Worker
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 SECTIONS = ("host", "modelled")
 """What a run has besides rows; `--families` may name them too."""
@@ -79,7 +79,7 @@ def run(
     if selection.ahead and not tritongrad_kernels.INTERPRETED:
         # Half of the time at most: what is left is compiled row by row.
         spare = min(600.0, (end - time.monotonic()) / 2)
-        _say(launches.precompile(chosen, "sm_{}{}".format(*memory.gpu_capability()), spare))
+        _say(launches.precompile(chosen, "sm_{}{}".format(*driver.gpu_capability()), spare))
     run_rows(found, chosen, path, selection.peers, end)
     for section in selection.sections():
         if end - time.monotonic() > LEAST:

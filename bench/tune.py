@@ -37,7 +37,7 @@ from bench.candidates import Cell, cells, judged, neighbours, telling, words
 from bench.row import Call, Row, ranked
 from bench.tables import Table
 from bench.worker import Worker
-from tritongrad_kernels import compile, launch, memory
+from tritongrad_kernels import compile, driver, launch
 from tritongrad_kernels.tile_cells import MEASURED, Tile, measured
 
 NOT_HERE = "Nothing was timed: tiles are measured on a GPU, and kernels run in the interpreter here."
@@ -100,7 +100,7 @@ def _source() -> str:
 
 
 def _card() -> str:
-    return memory.gpu_name() if memory.DEFAULT_DEVICE.type == "cuda" else "no GPU"
+    return driver.gpu_name() if driver.DEFAULT_DEVICE.type == "cuda" else "no GPU"
 
 
 @dataclass(frozen=True)

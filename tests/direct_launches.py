@@ -20,11 +20,11 @@ from triton import knobs
 from triton.backends.nvidia import driver as nvidia
 from triton.compiler import LazyDict
 
-from tritongrad_kernels import direct, dtypes, launch, memory, stand_in, triton_launcher
+from tritongrad_kernels import direct, driver, dtypes, launch, memory, stand_in, triton_launcher
 from tritongrad_kernels.array import Array, contiguous_strides
 from tritongrad_kernels.descriptors import descriptor
 
-GPU = memory.Device("cuda", 0)
+GPU = driver.Device("cuda", 0)
 SCALE = tl.constexpr(3)
 calls: list[tuple[Any, ...]] = []
 
@@ -86,8 +86,8 @@ class Utils(stand_in._Utils):
 
 
 def install() -> None:
-    driver = stand_in._driver
-    driver.utils, driver.launcher_cls = Utils(), nvidia.CudaLauncher
+    stub = stand_in._driver
+    stub.utils, stub.launcher_cls = Utils(), nvidia.CudaLauncher
     nvidia.compile_module_from_src = lambda **source: Utils  # 3.6 writes a launcher for each signature
     nvidia.library_dirs = lambda: []
     nvidia.PyKernelArg, nvidia.ARG_CONSTEXPR, nvidia.ARG_KERNEL, nvidia.ARG_TUPLE = dict, 0, 1, 2
@@ -325,7 +325,7 @@ def a_dry_run_and_arrays_apart_go_the_long_way_and_listeners_are_told() -> None:
     with launch.recording() as log:
         assert map_of(x, out)  # or what a profiler takes would not be its time
     assert [told.kernel for told in log] == ["_map", "_map"]
-    apart = Array(memory.Memory(x.memory.storage, memory.Device("cuda", 1)), x.dtype, (16,), (1,))
+    apart = Array(memory.Memory(x.memory.storage, driver.Device("cuda", 1)), x.dtype, (16,), (1,))
     try:
         launch.launch(_map, 3, x, apart, (4, 8), (1, 32), 4, 1.5, _double, tl.float32, FLAG=True, BLOCK=4, num_warps=1)
     except RuntimeError as error:
@@ -337,7 +337,7 @@ def a_dry_run_and_arrays_apart_go_the_long_way_and_listeners_are_told() -> None:
 @check
 def host_memory_stays_with_triton() -> None:
     x, out = array(16), array(16)
-    host = [Array(memory.Memory(a.memory.storage, memory.Device("cpu")), a.dtype, (16,), (1,)) for a in (x, out)]
+    host = [Array(memory.Memory(a.memory.storage, driver.Device("cpu")), a.dtype, (16,), (1,)) for a in (x, out)]
     assert [map_of(*host), map_of(*host)] == [False, False]
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tritongrad_kernels import launch, memory
+from tritongrad_kernels import driver, launch, memory
 
 Column = Callable[[str], AbstractContextManager[None]]
 
@@ -34,6 +34,6 @@ def _number(column: str) -> int:
 def check_health() -> None:
     """End the session if a test's kernel has ended this process' use of the GPU: every other test would fail of it."""
     try:
-        memory.synchronize()
+        driver.synchronize()
     except Exception as error:
         pytest.exit(f"the GPU is of no more use to this process: {error}", returncode=3)

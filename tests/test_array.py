@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tritongrad_kernels import dtypes, elementwise, memory
+from tritongrad_kernels import driver, dtypes, elementwise
 from tritongrad_kernels.array import (
     Array,
     channels_last_strides,
@@ -147,24 +147,24 @@ def test_addresses() -> None:
 def test_a_copy_on_another_device_keeps_the_memory_order() -> None:
     a, host = numbered(4, 3)
     for view, want in ((a.T, host.T), (a.slice(0, 1, 3), host[1:3])):
-        copied = to_device(view, memory.Device("cpu"))
+        copied = to_device(view, driver.Device("cpu"))
         assert copied.memory is not a.memory and copied.strides == view.strides
         np.testing.assert_array_equal(copied.numpy(), want)
 
 
 def test_devices() -> None:
-    assert memory.Device("cuda:1") == memory.Device("cuda", 1) != memory.Device("cuda") == memory.Device("cuda:0")
-    assert str(memory.Device("cuda")) == "cuda:0" and repr(memory.Device("cpu")) == "device(type='cpu')"
-    assert len({memory.Device("cpu"), memory.Device(memory.Device("cpu"))}) == 1
+    assert driver.Device("cuda:1") == driver.Device("cuda", 1) != driver.Device("cuda") == driver.Device("cuda:0")
+    assert str(driver.Device("cuda")) == "cuda:0" and repr(driver.Device("cpu")) == "device(type='cpu')"
+    assert len({driver.Device("cpu"), driver.Device(driver.Device("cpu"))}) == 1
     for bad in ("gpu", "cuda:x"):
         with pytest.raises(RuntimeError, match=bad):
-            memory.Device(bad)
+            driver.Device(bad)
 
 
-@pytest.mark.skipif(memory.gpu_is_usable(), reason="there is a GPU")
+@pytest.mark.skipif(driver.gpu_is_usable(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(RuntimeError, match="device cuda:0 was asked for but is not available"):
-        empty((2,), dtypes.float32, memory.Device("cuda"))
+        empty((2,), dtypes.float32, driver.Device("cuda"))
 
 
 def test_running_out_of_memory() -> None:

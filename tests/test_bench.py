@@ -31,7 +31,7 @@ from bench.results import Result, Run
 from bench.row import Call, Row, as_ours, as_torch
 from bench.rows import conv, matmul, norm, optim, resnet
 from tests.bench_runs import CEILINGS, PRODUCT, made_up_run, quick_harness, raising
-from tritongrad_kernels import elementwise, memory
+from tritongrad_kernels import driver, elementwise
 
 
 def slightly_wrong(a: tg.Tensor, b: tg.Tensor) -> Call:
@@ -191,7 +191,7 @@ def noting(log: list[Any], what: Any) -> Call:
 
 
 def test_the_gpu_clock_takes_enough_samples_of_both_sides_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "Timer", FakeTimer)
+    monkeypatch.setattr(driver, "Timer", FakeTimer)
     monkeypatch.setattr(clock, "BALLAST", 1 << 16)
     order: list[str] = []
     sides = [clock.Rotation([noting(order, side)]) for side in ("ours", "peer")]
@@ -203,7 +203,7 @@ def test_the_gpu_clock_takes_enough_samples_of_both_sides_in_turn(monkeypatch: p
 
 def test_a_row_goes_the_way_it_goes_on_a_gpu(monkeypatch: pytest.MonkeyPatch, bench: harness.Harness) -> None:
     """Inputs in turn, queued behind ballast, held against the card: with clocks that stand in for a GPU's."""
-    monkeypatch.setattr(memory, "Timer", FakeTimer)
+    monkeypatch.setattr(driver, "Timer", FakeTimer)
     monkeypatch.setattr(clock, "BALLAST", 1 << 16)
     monkeypatch.setattr(harness, "sets_for", lambda nbytes: 3)
     monkeypatch.setattr(bench, "clock", clock.EventClock())

@@ -21,7 +21,7 @@ from bench.training.result import Curve, Trained
 from bench.training.workloads import Workload
 from tests.bench_runs import made_up_run
 from tests.test_bench import FakeTimer
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 MLP = workloads.by_name("tiny-mlp b8 float32")
 TIMES = {"ours": 0.1, "torch": 0.2, "torch.compile": 0.4}
@@ -133,7 +133,7 @@ def test_what_a_side_does_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     one = side.Side("torch")
     one.load(MLP.name)
     monkeypatch.setattr(tritongrad_kernels, "INTERPRETED", False)
-    monkeypatch.setattr(memory, "Timer", FakeTimer)
+    monkeypatch.setattr(driver, "Timer", FakeTimer)
     for name in ("max_memory_allocated", "max_memory_reserved", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, getattr(FakeCuda(), name))
     monkeypatch.setattr(torch.profiler, "profile", FakeProfile)
@@ -316,7 +316,7 @@ def test_kernels_are_compiled_before_rows_run(tmp_path: Path, monkeypatch: pytes
     order: list[str] = []
     monkeypatch.setattr(ahead, "compiled", lambda rows, arch, seconds: order.extend([*FakeChild.started, arch]) or "")
     monkeypatch.setattr(cli.training, "here", lambda: [ROW])
-    monkeypatch.setattr(memory, "gpu_capability", lambda: (9, 0))
+    monkeypatch.setattr(driver, "gpu_capability", lambda: (9, 0))
     monkeypatch.setattr(cli.training, "_begin", lambda options: (made_up_run(), tmp_path / "run.json", math.inf))
     monkeypatch.setattr(tritongrad_kernels, "INTERPRETED", False)
     assert cli.main(["train", "--ahead"]) == 0

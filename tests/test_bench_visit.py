@@ -161,10 +161,10 @@ def test_the_environment_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert cli.main(["environment"]) == 0
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "torch 2." in said and "triton 3." in said and "commit" in said
-    assert environment.driver() == "none" or shutil.which("nvidia-smi")
+    assert environment.driver_version() == "none" or shutil.which("nvidia-smi")
     answer = subprocess.CompletedProcess([], 0, "580.1, 1980 MHz, 700 W\n")
     monkeypatch.setattr(environment.subprocess, "run", lambda *words, **options: answer)
-    assert environment.driver() == "580.1, 1980 MHz, 700 W"
+    assert environment.driver_version() == "580.1, 1980 MHz, 700 W"
 
 
 FILES = {

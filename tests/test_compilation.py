@@ -21,7 +21,7 @@ import tritongrad as tg
 from tritongrad import compiler, nn
 from tritongrad.compilation import compiled as compilation
 from tritongrad.nn import functional as F
-from tritongrad_kernels import INTERPRETED, capture as recorder, launch, memory
+from tritongrad_kernels import INTERPRETED, capture as recorder, driver, launch, memory
 from tritongrad_kernels.array import Array
 
 if INTERPRETED:
@@ -704,7 +704,7 @@ class Driver:
 def test_a_graph_of_the_gpu_is_made_of_loaded_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
     monkeypatch.setattr(compilation, "INTERPRETED", False)
-    monkeypatch.setattr(memory, "Graph", Driver)
+    monkeypatch.setattr(driver, "Graph", Driver)
     monkeypatch.setattr(launch.direct, "available", True)
     monkeypatch.setattr(launch.direct, "start", Driver.start)
     monkeypatch.setattr(launch.direct, "learn", lambda *a: None)
@@ -743,15 +743,15 @@ def test_the_drivers_calls(monkeypatch: pytest.MonkeyPatch) -> None:
         def replay(self) -> None:
             said.append("replay")
 
-    cuda = memory.torch.cuda
-    monkeypatch.setattr(memory, "_capturing", {})
+    cuda = driver.torch.cuda
+    monkeypatch.setattr(driver, "_capturing", {})
     for name, value in {
         "CUDAGraph": Graph, "Stream": lambda index: f"stream of {index}", "graph_pool_handle": lambda: (1, 0),
         "synchronize": lambda: said.append("wait"), "current_stream": lambda index: "before", "set_stream": said.append,
     }.items():  # fmt: skip
         monkeypatch.setattr(cuda, name, value)
-    graph = memory.Graph(memory.Device("cpu"))
-    second = memory.Graph(memory.Device("cpu"), graph)
+    graph = driver.Graph(driver.Device("cpu"))
+    second = driver.Graph(driver.Device("cpu"), graph)
     second.begin()
     with pytest.raises(RuntimeError, match="invalidated"):
         second.end()
@@ -763,11 +763,11 @@ def test_kernels_are_loaded_without_being_started() -> None:
     """In a process that compiles, whose driver has no GPU: a start would fail there."""
     code = """
 import threading
-from tritongrad_kernels import dtypes, elementwise, formulas, launch, memory
+from tritongrad_kernels import driver, dtypes, elementwise, formulas, launch, memory
 from tritongrad_kernels.array import empty
 
 class Capture:
-    thread, device, aside = threading.get_ident(), memory.DEFAULT_DEVICE, False
+    thread, device, aside = threading.get_ident(), driver.DEFAULT_DEVICE, False
     def made(self, block): pass
     def launched(self, kernel, grid, args, options, indirect):
         launch.load(kernel, grid, args, {k: v for k, v in options.items() if k not in ("flops", "bytes", "at_most")})

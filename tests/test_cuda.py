@@ -7,7 +7,7 @@ import time
 import pytest
 
 import tritongrad as tg
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 HERE = tg.cuda.is_available()
 
@@ -86,9 +86,9 @@ def test_without_a_gpu() -> None:
 
 def test_another_gpu_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """On two GPUs, as far as they need not be there."""
-    monkeypatch.setattr(memory, "DEFAULT_DEVICE", memory.Device("cuda", 0))
-    monkeypatch.setattr(memory, "gpu_count", lambda: 2)
-    monkeypatch.setattr(memory, "gpu_name", lambda index: f"GPU {index}")
+    monkeypatch.setattr(driver, "DEFAULT_DEVICE", driver.Device("cuda", 0))
+    monkeypatch.setattr(driver, "gpu_count", lambda: 2)
+    monkeypatch.setattr(driver, "gpu_name", lambda index: f"GPU {index}")
     assert tg.cuda.current_device() == 0 and tg.cuda.get_device_name() == "GPU 0"
     with tg.cuda.device("cuda:1"):
         assert tg.cuda.current_device() == 1 and tg.device("cuda").index == 1 and tg.cuda.get_device_name() == "GPU 1"

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import tritongrad as tg
-from tritongrad_kernels import elementwise, memory
+from tritongrad_kernels import driver, elementwise, memory
 from tritongrad_kernels.array import from_host, to_device
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels.driver import Device
 
 GPU, HOST = Device("cuda", 0), Device("cpu")
 
@@ -122,12 +122,12 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine()
-    monkeypatch.setattr(memory, "torch", machine.torch)
-    monkeypatch.setattr(memory, "DEFAULT_DEVICE", GPU)
+    monkeypatch.setattr(driver, "torch", machine.torch)
+    monkeypatch.setattr(driver, "DEFAULT_DEVICE", GPU)
     monkeypatch.setattr(memory, "POISON", False)
     monkeypatch.setattr(memory, "ACCOUNT", 0)
-    monkeypatch.setattr(memory, "_beside", {})
-    monkeypatch.setattr(memory, "_host_busy", False)
+    monkeypatch.setattr(driver, "_beside", {})
+    monkeypatch.setattr(driver, "_host_busy", False)
     return machine
 
 
@@ -168,14 +168,14 @@ def test_kernels_wait_for_their_batch_in_every_order(machine: Machine, order: tu
 
 def test_host_memory_that_kernels_work_on_is_waited_for(machine: Machine) -> None:
     x = from_host(batch(0), HOST)
-    memory.host_given_to_kernel()
+    driver.host_given_to_kernel()
     machine.kernel(lambda: x.memory.storage.values.fill(7))
     y = to_device(x, GPU, beside=True)
     assert machine.waits == 1
     machine.synchronize()
     assert set(y.memory.storage.values[: y.nbytes].tolist()) == {7}
     machine.waits = 0
-    memory.host_given_to_kernel()
+    driver.host_given_to_kernel()
     machine.kernel(lambda: x.memory.storage.values.fill(8))
     assert x.numpy().tobytes() == b"\x08" * 24 and machine.waits == 1
     assert x.numpy().tobytes() == b"\x08" * 24 and machine.waits == 1  # nothing was started since
@@ -205,17 +205,17 @@ def test_the_words_for_it(machine: Machine, call: str) -> None:
 def test_launches_on_host_memory_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the launcher itself: one launch, one wait, before its result is read."""
     source, target = from_host(batch(4)), from_host(batch(0))
-    if memory.DEFAULT_DEVICE.type == "cuda":
+    if driver.DEFAULT_DEVICE.type == "cuda":
         pytest.skip("arrays are on the GPU here")
     waits = []
     elementwise.copy_into(source, target)
-    assert not memory._host_busy  # nobody to wait for
+    assert not driver._host_busy  # nobody to wait for
     with monkeypatch.context() as patch:
-        patch.setattr(memory, "DEFAULT_DEVICE", GPU)
-        patch.setattr(memory, "_host_busy", False)
-        patch.setattr(memory, "synchronize", lambda: waits.append(1))
+        patch.setattr(driver, "DEFAULT_DEVICE", GPU)
+        patch.setattr(driver, "_host_busy", False)
+        patch.setattr(driver, "synchronize", lambda: waits.append(1))
         elementwise.copy_into(source, target)
-        assert memory._host_busy
+        assert driver._host_busy
         assert target.numpy().tolist() == batch(4).tolist() and source.numpy() is not None
     assert waits == [1]
 

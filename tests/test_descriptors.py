@@ -12,7 +12,7 @@ import pytest
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import INTERPRETED, compile, descriptors, dtypes, launch, memory
+from tritongrad_kernels import INTERPRETED, compile, descriptors, driver, dtypes, launch, memory
 from tritongrad_kernels.array import Array, empty, from_host
 from tritongrad_kernels.descriptors import Described, descriptor
 from tritongrad_kernels.launch import KernelError
@@ -143,7 +143,7 @@ def test_the_sanitizer_sees_through_descriptors() -> None:
 
 def test_arrays_on_two_devices_are_refused() -> None:
     here = empty((4, 8), dtypes.float32)
-    there = Array(memory.Memory(here.memory.storage, memory.Device("cuda", 1)), here.dtype, here.shape, here.strides)
+    there = Array(memory.Memory(here.memory.storage, driver.Device("cuda", 1)), here.dtype, here.shape, here.strides)
     with pytest.raises(RuntimeError, match=r"_copy_block: expected all tensors on one device, .* cpu and cuda:1"):
         copy_block(here, there, 0, 0)
 

@@ -17,13 +17,13 @@ from tests.check import randn
 from tritongrad import nn
 from tritongrad.models.resnet import BasicBlock, Bottleneck
 from tritongrad.nn import functional as F
-from tritongrad_kernels import interpret, launch, memory
+from tritongrad_kernels import driver, interpret, launch
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     yield
-    memory.settle()
+    driver.settle()
 
 
 def block(kind: str) -> nn.Module:

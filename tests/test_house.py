@@ -89,7 +89,7 @@ def test_layers(path: Path) -> None:
 
 def test_torch_is_imported_in_one_file() -> None:
     guilty = {str(p.relative_to(ROOT)) for p in SHIPPED for name, _, _ in imports(p) if name.split(".")[0] == "torch"}
-    assert guilty == {"kernels/tritongrad_kernels/memory.py"}
+    assert guilty == {"kernels/tritongrad_kernels/driver.py"}
 
 
 def test_triton_is_imported_only_by_kernels() -> None:
@@ -145,9 +145,9 @@ print(sorted(m for m in ("torch", "triton", "numpy", "ml_dtypes", "safetensors")
 
 def test_triton_first_without_interpreter_is_refused() -> None:
     """Kernels decorated before the interpreter is chosen would never run: one sentence instead."""
-    from tritongrad_kernels import memory
+    from tritongrad_kernels import driver
 
-    if memory.gpu_is_usable():
+    if driver.gpu_is_usable():
         pytest.skip("this machine has a GPU, where the order of imports does not matter")
     environment = _environment()
     environment.pop("TRITON_INTERPRET", None)

@@ -61,7 +61,7 @@ def test_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_data_parallel_is_the_module() -> None:
     net = tg.nn.Linear(3, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tritongrad_kernels.memory.gpu_count", lambda: 1)
+        patch.setattr("tritongrad_kernels.driver.gpu_count", lambda: 1)
         wrapped = tg.nn.DataParallel(net, device_ids=[0])
     assert list(wrapped.state_dict()) == ["module.weight", "module.bias"] and wrapped.module is net
     x = tg.ones(2, 3)
@@ -83,8 +83,8 @@ def test_data_parallel_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> 
         def forward(self, x: object, more: object) -> object:
             return x, more
 
-    monkeypatch.setattr("tritongrad_kernels.memory.DEFAULT_DEVICE", tg.device("cuda", 0))
-    monkeypatch.setattr("tritongrad_kernels.memory.gpu_count", lambda: 2)
+    monkeypatch.setattr("tritongrad_kernels.driver.DEFAULT_DEVICE", tg.device("cuda", 0))
+    monkeypatch.setattr("tritongrad_kernels.driver.gpu_count", lambda: 2)
     with pytest.raises(RuntimeError, match="several devices are not supported"):
         tg.nn.DataParallel(Net(), device_ids=[0, 1])
     with pytest.raises(ValueError, match="expected GPUs, got cpu"):

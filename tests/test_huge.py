@@ -23,7 +23,7 @@ import triton.language as tl
 import tritongrad as tg
 from tests.check import check, randn
 from tritongrad.nn import functional as F
-from tritongrad_kernels import INTERPRETED, launch, memory
+from tritongrad_kernels import INTERPRETED, exchange, launch, memory
 
 if not INTERPRETED:
     pytest.skip("launches in part are the interpreter's", allow_module_level=True)
@@ -65,7 +65,7 @@ def _kilobytes(what: str) -> int:
 
 def _zeros(nbytes: int, device: Any = None) -> memory.Memory:
     try:
-        found = memory.lend(np.zeros(max(nbytes, 16), np.uint8))
+        found = exchange.lend(np.zeros(max(nbytes, 16), np.uint8))
     except MemoryError:
         pytest.skip(f"this machine does not lend {nbytes:,} bytes of addresses")
     assert found is not None

@@ -20,7 +20,7 @@ import torch
 import tritongrad as tg
 from tritongrad import tensor_file
 from tritongrad.io import load_safetensors
-from tritongrad_kernels import dtypes, memory
+from tritongrad_kernels import driver, dtypes
 
 
 def same(a: Any, b: Any) -> bool:
@@ -197,7 +197,7 @@ def test_map_location() -> None:
     for no_opinion in (None, {}, {"cuda:7": "cpu"}, lambda storage, location: None):
         assert again(obj, map_location=no_opinion)["a"].device == obj["a"].device
     elsewhere = {"tensors": {"a": ["F32", [2], sha256(bits(obj["a"])).hexdigest(), "cuda:77"]}}
-    assert rewritten(stored({"a": obj["a"]}), lambda m: m | elsewhere)["a"].device == memory.DEFAULT_DEVICE
+    assert rewritten(stored({"a": obj["a"]}), lambda m: m | elsewhere)["a"].device == driver.DEFAULT_DEVICE
     with pytest.raises(RuntimeError, match="device cuda:99 was asked for but is not available"):
         again(obj, map_location="cuda:99")
 

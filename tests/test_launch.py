@@ -9,7 +9,7 @@ import triton.language as tl
 
 import tritongrad as tg
 from tests.conftest import TINY
-from tritongrad_kernels import INTERPRETED, dtypes, launch, memory
+from tritongrad_kernels import INTERPRETED, driver, dtypes, launch, memory
 from tritongrad_kernels.array import Array, empty, from_host
 
 
@@ -127,7 +127,7 @@ def test_a_failure_names_the_kernel_and_its_arguments() -> None:
 
 def test_arrays_on_two_devices_are_refused_before_anything_runs() -> None:
     here = empty((4,), dtypes.float32)
-    there = Array(memory.Memory(here.memory.storage, memory.Device("cuda", 1)), dtypes.float32, (4,), (1,))
+    there = Array(memory.Memory(here.memory.storage, driver.Device("cuda", 1)), dtypes.float32, (4,), (1,))
     with pytest.raises(RuntimeError, match="_fill: expected all tensors on one device, but they are on cpu and cuda:1"):
         launch.launch(_fill, 1, here, there, BLOCK=4)
 

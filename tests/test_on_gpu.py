@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from tests import on_gpu
-from tritongrad_kernels import launch, memory
+from tritongrad_kernels import driver, launch, memory
 
 
 @pytest.mark.parametrize(("name", "taken"), [("sm_80", True), ("sm_90", True), ("sm_100", False), ("interpret", False)])
@@ -29,6 +29,6 @@ def test_a_broken_gpu_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise RuntimeError("an illegal memory access")
 
-    monkeypatch.setattr(memory, "synchronize", broken)
+    monkeypatch.setattr(driver, "synchronize", broken)
     with pytest.raises(pytest.exit.Exception, match="an illegal memory access"):
         on_gpu.check_health()

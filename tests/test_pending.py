@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tritongrad as tg
-from tritongrad_kernels import activations, elementwise, formulas, launch, memory, pending
+from tritongrad_kernels import activations, driver, elementwise, formulas, launch, memory, pending
 from tritongrad_kernels.array import Array, from_host
 
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -45,7 +45,7 @@ def doubled(x: Array) -> Array:
 @pytest.fixture
 def x() -> Iterator[Array]:
     yield from_host(VALUES - 2)
-    assert not [m for m in list(memory.waiting) if m.waiting], "a test left work waiting"
+    assert not [m for m in list(driver.waiting) if m.waiting], "a test left work waiting"
 
 
 def launches(log: list[launch.Launch]) -> list[str]:
@@ -134,9 +134,9 @@ def test_memory_that_somebody_outside_may_write_to_is_not_waited_for() -> None:
 def test_a_failure_can_be_tried_again(x: Array, monkeypatch: pytest.MonkeyPatch) -> None:
     y = doubled(x)
     with monkeypatch.context() as patch:
-        patch.setattr(elementwise, "map", lambda *_: (_ for _ in ()).throw(memory.OutOfMemoryError("full")))
+        patch.setattr(elementwise, "map", lambda *_: (_ for _ in ()).throw(driver.OutOfMemoryError("full")))
         for _ in range(2):
-            with pytest.raises(memory.OutOfMemoryError, match="full"):
+            with pytest.raises(driver.OutOfMemoryError, match="full"):
                 y.numpy()
     elementwise.fill(x, 7)
     assert np.array_equal(y.numpy(), 2 * VALUES - 4), "it still has a claim on what x was"
@@ -162,7 +162,7 @@ def test_a_dry_run_neither_uses_nor_leaves_what_waits(x: Array) -> None:
 
 
 def test_synchronising_and_events_launch_what_waits(x: Array) -> None:
-    for act in (memory.synchronize, lambda: tg.cuda.Event().record(), memory.settle):
+    for act in (driver.synchronize, lambda: tg.cuda.Event().record(), driver.settle):
         y = doubled(x)
         act()
         assert not y.memory.waiting

@@ -22,7 +22,7 @@ from tritongrad.nn import functional as F
 from tritongrad.profiler import ProfilerAction, ProfilerActivity, profile, record_function, schedule
 from tritongrad.profiler.table import SORTS
 from tritongrad.utils.checkpoint import checkpoint
-from tritongrad_kernels import INTERPRETED, launch, memory, pending
+from tritongrad_kernels import INTERPRETED, driver, launch, memory, pending
 
 
 class Block(nn.Module):
@@ -242,8 +242,8 @@ class Stamp:
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, stamp: Any, name: str = "NVIDIA H200") -> profile:
-    monkeypatch.setattr(memory, "stamp", stamp)
-    monkeypatch.setattr(memory, "gpu_name", lambda index: name)
+    monkeypatch.setattr(driver, "stamp", stamp)
+    monkeypatch.setattr(driver, "gpu_name", lambda index: name)
     monkeypatch.setattr("tritongrad.profiler.recording._on_gpu", lambda: True)
     monkeypatch.setattr("tritongrad_kernels.INTERPRETED", False)
     return profile()
@@ -288,13 +288,13 @@ class CudaEvent:
 
 def test_stamps_are_torchs_events(monkeypatch: pytest.MonkeyPatch) -> None:
     capturing, stream = [True, False, False], Stream()
-    assert memory.stamp() is None or not INTERPRETED
-    monkeypatch.setattr(memory, "DEFAULT_DEVICE", memory.Device("cuda", 3))
+    assert driver.stamp() is None or not INTERPRETED
+    monkeypatch.setattr(driver, "DEFAULT_DEVICE", driver.Device("cuda", 3))
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing.pop(0))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
     monkeypatch.setattr(torch.cuda, "Event", CudaEvent)
-    assert memory.stamp() is None
-    first, last = memory.stamp(), memory.stamp()
+    assert driver.stamp() is None
+    first, last = driver.stamp(), driver.stamp()
     assert first is not None and last is not None and (first.device, first.stream) == (3, 77)
     assert first.seconds_to(last) == 0.0015 and CudaEvent.recorded == [stream, stream]
 
@@ -315,7 +315,7 @@ def test_launches_that_a_gpu_did_not_time_are_counted(monkeypatch: pytest.Monkey
 
 def test_without_cuda_among_the_activities_no_gpu_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     stamps = []
-    monkeypatch.setattr(memory, "stamp", lambda: stamps.append(1))
+    monkeypatch.setattr(driver, "stamp", lambda: stamps.append(1))
     x = tg.rand(8)
     with profile(activities=[ProfilerActivity.CPU]):
         x + x

@@ -619,6 +619,7 @@ from tritongrad.tensor import (
     set_default_dtype as set_default_dtype,
 )
 from tritongrad.version import __version__ as __version__
+from tritongrad_kernels.driver import Device, OutOfMemoryError as OutOfMemoryError
 from tritongrad_kernels.dtypes import (
     bfloat16 as bfloat16,
     bool_,
@@ -641,7 +642,6 @@ from tritongrad_kernels.formats import (
     preserve_format as preserve_format,
     strided as strided,
 )
-from tritongrad_kernels.memory import Device, OutOfMemoryError as OutOfMemoryError
 
 # Assigned, for a name imported as another is no public one to a type checker.
 device = Device

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad import cuda
-from tritongrad_kernels import memory
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels import driver
+from tritongrad_kernels.driver import Device
 
 empty_cache = cuda.empty_cache
 
@@ -51,7 +51,7 @@ set_device_idx = set_device_index
 def synchronize(device: Any = None, /) -> None:
     """Wait for everything launched so far."""
     _require()
-    memory.synchronize()
+    driver.synchronize()
 
 
 def current_stream(device: Any = None, /) -> cuda.Stream:

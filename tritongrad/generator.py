@@ -13,7 +13,7 @@ import numpy as np
 from tritongrad.tensor import Tensor, as_device
 from tritongrad_kernels import capture, dtypes, memory
 from tritongrad_kernels.array import Array, from_host
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels.driver import Device
 
 
 class Generator:

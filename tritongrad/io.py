@@ -34,12 +34,12 @@ from tritongrad.tensor_file import (
     write,
     write_atomically as write_atomically,
 )
-from tritongrad_kernels import dtypes, elementwise, index, memory
+from tritongrad_kernels import driver, dtypes, elementwise, exchange, index, memory
 from tritongrad_kernels.array import Array, empty, from_host, to_device
 
 _VERSION = 1
 _MAX_DEPTH = 100  # containers inside containers: far below where Python's own recursion ends
-_CPU = memory.Device("cpu")
+_CPU = driver.Device("cpu")
 
 _SEQUENCES: dict[str, type] = {"tuple": tuple, "Size": Size, "set": set, "frozenset": frozenset}
 _MAPPINGS: dict[str, type] = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
@@ -102,7 +102,7 @@ class _Encoder:
             return {"bytes": base64.b64encode(value).decode()}
         if kind is dtypes.dtype:
             return {"dtype": value.name}
-        if kind is memory.Device:
+        if kind is driver.Device:
             return {"device": str(value)}
         if kind in _MAPPINGS.values():
             return {_TAGS[kind]: [[self.encode(k, (*path, k)), self.encode(v, (*path, k))] for k, v in value.items()]}
@@ -197,7 +197,7 @@ def load(
         if magic[8:] == b"{":
             return _load_object(TensorFile(stream, source), map_location)
         if magic.startswith((b"PK\x03\x04", b"\x80")):
-            return _as_tensors(memory.load_pth(stream), source, map_location, {}, ())
+            return _as_tensors(exchange.load_pth(stream), source, map_location, {}, ())
         raise ValueError(f"{source}: neither a safetensors file nor a torch checkpoint")
 
 
@@ -245,7 +245,7 @@ def _manifest(file: TensorFile) -> dict[str, Any] | None:
 
 def _is_device(name: str) -> bool:
     with contextlib.suppress(RuntimeError):
-        return name == "numpy" or name == str(memory.Device(name))
+        return name == "numpy" or name == str(driver.Device(name))
     return False
 
 
@@ -328,7 +328,7 @@ def _decode(node: Any, loaded: dict[str, Any], depth: int) -> Any:
         case [("dtype", str(name))]:
             return dtypes.by_name(name)
         case [("device", str(name))] if name != "numpy" and _is_device(name):
-            return memory.Device(name)
+            return driver.Device(name)
     raise ValueError(f"it names a tensor that is not there, or is no kind of value: {json.dumps(node)[:100]}")
 
 
@@ -359,7 +359,7 @@ def _placed(array: Array, location: str | None, map_location: Any) -> Array:
         target = {str(key): value for key, value in map_location.items()}.get(location or "cpu")
     device = as_device(target)
     if device is None:
-        device = memory.DEFAULT_DEVICE
+        device = driver.DEFAULT_DEVICE
         with contextlib.suppress(RuntimeError):  # saved on a GPU that is not here
-            device = memory.check_device(memory.Device(location)) if location else device
+            device = memory.check_device(driver.Device(location)) if location else device
     return array if device == array.device else to_device(array, device)

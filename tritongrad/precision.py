@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from tritongrad.autograd import as_is, is_casting, set_casting
 from tritongrad.tensor import Tensor, record
-from tritongrad_kernels import dtypes, elementwise, memory
+from tritongrad_kernels import driver, dtypes, elementwise
 from tritongrad_kernels.array import Array
 
 DEVICES = "cuda", "cpu"
@@ -55,7 +55,7 @@ class autocast:
             raise ValueError(f"autocast: expected a device type like 'cuda', got {type(device_type).__name__}")
         if device_type not in DEVICES:
             raise RuntimeError(f"autocast: expected one of {', '.join(DEVICES)}, got {device_type!r}")
-        if enabled and device_type == "cuda" and memory.DEFAULT_DEVICE.type != "cuda":
+        if enabled and device_type == "cuda" and driver.DEFAULT_DEVICE.type != "cuda":
             warnings.warn("autocast: device type 'cuda' is asked for, but there is no GPU; it is off", stacklevel=2)
             enabled = False
         self.device, self.fast_dtype = device_type, dtype or _state.dtype[device_type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tritongrad_kernels.array import Array
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels.driver import Device
 
 
 class Storage:

@@ -19,7 +19,8 @@ from tritongrad.methods import Attached
 from tritongrad.storage import Storage
 from tritongrad_kernels import dtypes, elementwise, formats, index
 from tritongrad_kernels.array import Array, empty, empty_like, from_host, to_device, to_dlpack
-from tritongrad_kernels.memory import DEFAULT_DEVICE, Device, check_device, looks
+from tritongrad_kernels.driver import DEFAULT_DEVICE, Device
+from tritongrad_kernels.memory import check_device, looks
 
 # The dtype of tensors made from Python floats; see `set_default_dtype`.
 _default_dtype = dtypes.float32

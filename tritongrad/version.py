@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 __version__ = "0.1.0"
 
 debug = False
-cuda: str | None = memory.cuda_version()
+cuda: str | None = driver.cuda_version()
 hip: str | None = None
 xpu: str | None = None

@@ -17,7 +17,7 @@ from bench.results import Run
 from bench.training import ahead, report, session
 from bench.training.result import Trained
 from bench.training.workloads import SIDES, Workload, curves_here, here, select
-from tritongrad_kernels import compile, memory
+from tritongrad_kernels import compile, driver
 
 STEPS = 200
 LEAST = 15.0  # seconds: too little for another row
@@ -66,7 +66,7 @@ def _make_ready(options: argparse.Namespace, sides: session.Session, row: Worklo
     """Compile what our side of a row launches, in half of the time at most, while the sides' processes start."""
     sides.start(row)
     if options.ahead and not tritongrad_kernels.INTERPRETED:
-        arch = "sm_{}{}".format(*memory.gpu_capability())
+        arch = "sm_{}{}".format(*driver.gpu_capability())
         _say(ahead.compiled([row], arch, (end - time.monotonic()) / 2))
 
 

@@ -24,7 +24,7 @@ from bench.harness import healthy, match_peer
 from bench.row import as_ours, device
 from bench.training import sources
 from bench.training.workloads import Network, Workload, by_name
-from tritongrad_kernels import launch, memory
+from tritongrad_kernels import driver, launch
 
 WARM_UP = 4  # steps before any is timed: a compiler may look at the first few
 BATCHES = 8  # different ones that a loss curve goes through again and again
@@ -121,7 +121,7 @@ class Side:
         losses += [self._loss(*self.held) for _ in range(count - 2)]
         with launch.recording() as log:
             losses.append(self._loss(*self.held))
-        memory.empty_cache()  # of what a search for algorithms took: other sides are on the same card
+        driver.empty_cache()  # of what a search for algorithms took: other sides are on the same card
         # A graph that is replayed starts its kernels itself: nothing is recorded then.
         return {"first_step_s": first, "losses": losses, "launches": len(log) or None}
 
@@ -136,7 +136,7 @@ class Side:
                 loss = self._run(*self.held)
             host = seconds = time.perf_counter() - began
         else:
-            timer = memory.Timer()
+            timer = driver.Timer()
             timer.start()
             for _ in range(steps):
                 loss = self._run(*self.held)
@@ -167,7 +167,7 @@ class Side:
         """Forget the row, its memory and its peak."""
         self.training, self.held = None, (None, None)
         gc.collect()
-        memory.empty_cache()
+        driver.empty_cache()
 
     def _run(self, x: Any, y: Any) -> Any:
         assert self.training is not None
@@ -187,7 +187,7 @@ class Side:
 
 
 def _synchronize() -> None:
-    memory.synchronize()
+    driver.synchronize()
 
 
 def _reset_peak() -> None:

@@ -17,14 +17,14 @@ import sys
 if "numpy" not in sys.modules and not glob.glob("/dev/nvidia[0-9]*"):
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 COMPILE_FOR = os.environ.get("TRITONGRAD_COMPILE_FOR") or None
 if COMPILE_FOR:
     os.environ.pop("TRITON_INTERPRET", None)
 
 INTERPRETED: bool = not COMPILE_FOR and (
-    os.environ.get("TRITON_INTERPRET", "0") not in ("", "0") or not memory.gpu_is_usable()
+    os.environ.get("TRITON_INTERPRET", "0") not in ("", "0") or not driver.gpu_is_usable()
 )
 
 if INTERPRETED and os.environ.get("TRITON_INTERPRET", "0") in ("", "0"):
@@ -45,7 +45,7 @@ if COMPILE_FOR:
 
     stand_in.activate(COMPILE_FOR)
 
-memory.DEFAULT_DEVICE = memory.Device("cpu") if INTERPRETED or COMPILE_FOR else memory.Device("cuda", 0)
+driver.DEFAULT_DEVICE = driver.Device("cpu") if INTERPRETED or COMPILE_FOR else driver.Device("cuda", 0)
 
 if INTERPRETED and os.environ.get("TRITONGRAD_SANITIZE", "0") not in ("", "0"):
     from tritongrad_kernels import sanitize

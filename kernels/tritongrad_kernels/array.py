@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tritongrad_kernels import memory
+from tritongrad_kernels import exchange, memory
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.dtypes import dtype, from_numpy
-from tritongrad_kernels.memory import Device, Memory
+from tritongrad_kernels.memory import Memory
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -279,19 +280,19 @@ def lent(values: np.ndarray) -> Array | None:
     kind = from_numpy(values.dtype)
     if any(s % kind.itemsize for s in values.strides):
         return None
-    shared = memory.lend(values)
+    shared = exchange.lend(values)
     strides = tuple(s // kind.itemsize for s in values.strides)
     return None if shared is None else Array(shared, kind, values.shape, strides)
 
 
 def to_dlpack(a: Array, **options: Any) -> Any:
     """A DLPack capsule that shares the array's memory."""
-    return memory.to_dlpack(a.memory, a.dtype, a.shape, a.strides, a.offset, **options)
+    return exchange.to_dlpack(a.memory, a.dtype, a.shape, a.strides, a.offset, **options)
 
 
 def from_dlpack(exporter: Any, **options: Any) -> Array:
     """Another library's array, sharing its memory."""
-    return Array(*memory.from_dlpack(exporter, **options))
+    return Array(*exchange.from_dlpack(exporter, **options))
 
 
 def resized(a: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:

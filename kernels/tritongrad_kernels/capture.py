@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from tritongrad_kernels import dtypes, memory
+from tritongrad_kernels import driver, dtypes, memory
 from tritongrad_kernels.array import Array, contiguous_strides
 from tritongrad_kernels.descriptors import Descriptor
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.launch import Launch, launch, listen, load, replaying, unlisten
-from tritongrad_kernels.memory import Device, Memory
+from tritongrad_kernels.memory import Memory
 
 _DECLARED = ("flops", "bytes", "at_most")  # what `launch` is told beside a kernel's options
 _ALIGNED = 256  # arrays in the arena start at multiples of as many bytes as allocations of their own would
@@ -67,7 +68,7 @@ class Varying:
 class _Part:
     """Launches that are replayed together."""
 
-    def __init__(self, graph: memory.Graph | None) -> None:
+    def __init__(self, graph: driver.Graph | None) -> None:
         self.graph = graph
         self.steps: list[Callable[[], None]] = []
         self.varying: list[tuple[Varying, int]] = []
@@ -104,11 +105,11 @@ class Recording:
     @contextlib.contextmanager
     def record(self) -> Iterator[None]:
         """Take down what this thread launches inside the block, as the next part. Others wait until it is over."""
-        with memory.lock:
-            memory.settle()
-            memory.settle_host()
+        with driver.lock:
+            driver.settle()
+            driver.settle_host()
             earlier = self._parts[0].graph if self._parts else None
-            part = self._part = _Part(None if self.tape else memory.Graph(self.device, earlier))
+            part = self._part = _Part(None if self.tape else driver.Graph(self.device, earlier))
             if part.graph is not None:
                 part.graph.begin()
                 listen(part.launches)
@@ -116,10 +117,10 @@ class Recording:
             try:
                 with memory.refusing(HostRead):
                     yield
-                memory.settle()
+                driver.settle()
             except BaseException:
                 with contextlib.suppress(Exception):  # what waits will never be asked for: off with it, unrun
-                    memory.settle()
+                    driver.settle()
                 memory.capture = None
                 with contextlib.suppress(Exception):
                     if part.graph is not None:
@@ -244,14 +245,14 @@ class Recording:
     def replay(self, part: int, move: bool = True) -> None:
         """Start the launches of a part again, or for the first time: with `move`, of the next step."""
         replayed = self._parts[part]
-        with memory.lock:
-            memory.settle()
+        with driver.lock:
+            driver.settle()
             for source, start in replayed.varying if move else ():
                 self._stage(start, source.move())
             for start in range(0, self._used, memory.STAGED):  # in pieces that the host need not wait for
                 memory.write(self._arena, self._staged[start : min(start + memory.STAGED, self._used)], start)
             if replayed.graph is not None:
-                memory.host_given_to_kernel()
+                driver.host_given_to_kernel()
                 with replaying(replayed.launches):
                     replayed.graph.replay()
             for block in replayed.own:

@@ -34,7 +34,7 @@ import triton.language as tl
 from triton import JITFunction, knobs
 
 import tritongrad_kernels
-from tritongrad_kernels import memory, triton_launcher
+from tritongrad_kernels import driver, memory, triton_launcher
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.descriptors import Descriptor
 from tritongrad_kernels.triton_launcher import Again
@@ -115,7 +115,7 @@ _sites: dict[Any, _Site | None] = {}
 def start(kernel: Any, grid: tuple[int, ...], args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
     """Start `kernel` if it was launched for such arguments before; False where Triton has to be asked.
 
-    To be called with `memory.lock` held. What is pending about the arrays is settled.
+    To be called with `driver.lock` held. What is pending about the arrays is settled.
     """
     site = _sites.get((id(kernel), *options, *map(type, args)))
     if (
@@ -142,7 +142,7 @@ def start(kernel: Any, grid: tuple[int, ...], args: tuple[Any, ...], options: Ma
     index = key[-1]
     told = (*grid, *_PADDING[len(grid)], again.stream(index), *again.head, *(given if again.one_by_one else (given,)))
     if index:
-        with memory.on_device(memory.Device("cuda", index)):
+        with driver.on_device(driver.Device("cuda", index)):
             again.launch(*told)
     else:
         again.launch(*told)
@@ -150,7 +150,7 @@ def start(kernel: Any, grid: tuple[int, ...], args: tuple[Any, ...], options: Ma
 
 
 def learn(kernel: Any, args: tuple[Any, ...], options: Mapping[str, Any], compiled: Any) -> None:
-    """Triton has launched `kernel` for these arguments as `compiled`. With `memory.lock` held."""
+    """Triton has launched `kernel` for these arguments as `compiled`. With `driver.lock` held."""
     if not all(map(_plain, args)):
         return
     name = (id(kernel), *options, *map(type, args))

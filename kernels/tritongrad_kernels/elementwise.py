@@ -16,7 +16,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, launch as launching, memory
+from tritongrad_kernels import driver, dtypes, launch as launching, memory
 from tritongrad_kernels.array import (
     Array,
     contiguous_strides,
@@ -27,9 +27,9 @@ from tritongrad_kernels.array import (
     places,
     strides_of_order,
 )
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.launch import cdiv, launch, tile
-from tritongrad_kernels.memory import Device
 from tritongrad_kernels.walk import _offsets as _offsets, _place, _position, _present, merge_axes as merge_axes, walk
 
 TRITON_TYPE = {d: getattr(tl, "int1" if d is dtypes.bool_ else d.name) for d in dtypes.ALL}
@@ -150,7 +150,7 @@ def map(
         operands = tuple([_apart(a, out) for a in operands])
     for position, a in enumerate(operands):
         if type(a) is Array and a.memory.origin is not None:
-            with memory.lock:
+            with driver.lock:
                 joined = a.memory.origin.absorb(f, operands, position, dtype, out)
             if joined is not None:
                 return joined

@@ -10,16 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tritongrad_kernels import (
-    activations,
-    convolution,
-    elementwise,
-    formulas,
-    memory,
-    norm,
-    pending,
-    pool,
-)
+from tritongrad_kernels import activations, convolution, driver, elementwise, formulas, norm, pending, pool
 from tritongrad_kernels.array import Array, contiguous_strides, empty
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.pending import Work, await_, claim_on, promise, reading
@@ -149,7 +140,7 @@ def rows(image: Array) -> Array:
 
 def normalized(site: Site, shape: Sequence[int], strides: Sequence[int]) -> Array:
     """`site` in the shape and strides of what it normalises, waiting for what follows."""
-    with memory.lock:
+    with driver.lock:
         s = site.statistics
         moved = [a for a in (s.running_mean, s.running_var, s.batches) if a is not None] if site.of_batch else []
         for a in moved:
@@ -158,7 +149,7 @@ def normalized(site: Site, shape: Sequence[int], strides: Sequence[int]) -> Arra
             site.settle()
         elif moved:
             claim_on(moved, lambda: site)
-            memory.waiting.update([a.memory for a in moved])  # which nobody may ever ask for
+            driver.waiting.update([a.memory for a in moved])  # which nobody may ever ask for
         return promise(Normalized(site), site.rows.dtype, shape, strides, site.rows.device)
 
 
@@ -189,7 +180,7 @@ def prologue_of(site: Site, relu: bool) -> Prologue:
 
 def max_pool2d(x: Array, *geometry: Any) -> tuple[Array, Array]:
     """`pool.max_pool2d`, which applies a batch norm and a ReLU that still wait as it reads; they go on waiting."""
-    with memory.lock:
+    with driver.lock:
         work = x.memory.origin
         if isinstance(work, Normalized) and x.memory.waiting and not work.is_sum and work.gives(x):
             site = work.site
@@ -266,7 +257,7 @@ class Haloed(Work):
 
 def convolved(x: Array, weight: Array, bias: Array | None, *geometry: Any) -> Array:
     """A convolution that leaves the moments of its output with it, for a batch norm that may come next."""
-    with memory.lock:
+    with driver.lock:
         source, site, relu = before(x, weight.shape, *geometry)
         image = convolution.stem_image(x, weight.shape, weight.dtype, *geometry) if site is None else None
         with reading([x] if site is None else site.inputs):

@@ -12,15 +12,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tritongrad_kernels import (
-    convolution,
-    formulas,
-    memory,
-    norm,
-    norm_grad,
-    pool,
-    pool_norm,
-)
+from tritongrad_kernels import convolution, driver, formulas, norm, norm_grad, pool, pool_norm
 from tritongrad_kernels.array import Array, channels_last_strides, empty
 from tritongrad_kernels.convolution import Beside, Job
 from tritongrad_kernels.dtypes import dtype, uint8
@@ -38,7 +30,7 @@ def gradients(dy: Array, site: Site, inputs: bool, parameters: bool) -> tuple[Ar
 
     dy is the gradient of the output, in its shape and channels-last.
     """
-    with memory.lock:
+    with driver.lock:
         summing = parameters or (inputs and site.of_batch)
         pooled = _pooled(dy, site)
         if pooled is not None:
@@ -281,7 +273,7 @@ class WeightGrad(Work):
 
 def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any) -> Array:
     """The gradient of a convolution's weight, channels innermost, whose slabs wait to be summed with others."""
-    with memory.lock:
+    with driver.lock:
         work, image = x.memory.origin, None
         if isinstance(work, Haloed) and work.gives(x) and work.geometry == (tuple(weight_shape), *geometry):
             image = work.image

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import tritongrad_kernels
-from tritongrad_kernels import direct, memory
+from tritongrad_kernels import direct, driver, memory
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.descriptors import Described, Descriptor, interpreted, native
 from tritongrad_kernels.dtypes import dtype
@@ -88,7 +88,7 @@ def arch() -> str:
         return "interpret"
     if tritongrad_kernels.COMPILE_FOR:
         return column_for(tritongrad_kernels.COMPILE_FOR)
-    major, minor = memory.gpu_capability()
+    major, minor = driver.gpu_capability()
     return column_for(f"sm_{major}{minor}")
 
 
@@ -194,11 +194,11 @@ def _pushed(stack: list, entry: Any) -> Iterator[None]:
 def recording() -> Iterator[list[Launch]]:
     """Collect every launch inside the block, with its declared flops and bytes."""
     log: list[Launch] = []
-    memory.settle()
+    driver.settle()
     listen(log)
     try:
         yield log
-        memory.settle()
+        driver.settle()
     finally:
         unlisten(log)
 
@@ -241,7 +241,7 @@ def launch(
         return
     if grid[0] >= 2**31 or (len(grid) > 1 and max(grid[1:]) > 65535):
         raise KernelError(f"{_name(kernel)}: grid {grid} exceeds the GPU's limits of (2^31-1, 65535, 65535) programs")
-    with memory.lock:  # before the interpreter's, or two threads could wait for each other
+    with driver.lock:  # before the interpreter's, or two threads could wait for each other
         if memory.capture is not None:  # of this thread, which has the lock
             declared = {"flops": flops, "bytes": bytes, "at_most": at_most}
             if memory.capture.launched(kernel, grid, args, declared | options, indirect):
@@ -253,7 +253,7 @@ def launch(
             raise
         except Exception as error:
             raise _failed(kernel, grid, args, error) from error
-        device: memory.Device | None = None
+        device: driver.Device | None = None
         described = False
         for a in args:
             kind = type(a)
@@ -268,7 +268,7 @@ def launch(
                     where = _places(args)
                     raise RuntimeError(f"{_name(kernel)}: expected all tensors on one device, but they are on {where}")
         if device is not None and device.type == "cpu":
-            memory.host_given_to_kernel()
+            driver.host_given_to_kernel()
         told: Launch | None = None
         if _listeners or around:
             told = Launch(_name(kernel), grid, flops, bytes, kernel, tuple(map(_spec, args)), options, at_most)
@@ -284,7 +284,7 @@ def launch(
                 convert = interpreted if tritongrad_kernels.INTERPRETED else native
                 given = [convert(a) if type(a) is Descriptor else a for a in args]
             with (
-                memory.on_device(device or memory.DEFAULT_DEVICE),
+                driver.on_device(device or driver.DEFAULT_DEVICE),
                 around(told, indirect) if around and told else _ALONE,
             ):
                 if told and direct.available and direct.start(kernel, grid, args, options):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import descriptors, memory
+from tritongrad_kernels import descriptors, driver
 from tritongrad_kernels.array import Array, contiguous_strides, footprint
 from tritongrad_kernels.descriptors import Descriptor, descriptor
 from tritongrad_kernels.launch import cdiv, launch, tile
@@ -210,7 +210,7 @@ def _programs(tiles: int, usual: int) -> int:
 
     Which program forms a tile does not show in the result.
     """
-    held = memory.gpu_properties().multi_processor_count if usual and memory.gpu_is_usable() else usual
+    held = driver.gpu_properties().multi_processor_count if usual and driver.gpu_is_usable() else usual
     return held if tiles > held else 0
 
 

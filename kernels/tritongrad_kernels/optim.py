@@ -15,7 +15,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from tritongrad_kernels import dtypes, memory
+from tritongrad_kernels import driver, dtypes
 from tritongrad_kernels.array import Array, contiguous_strides, from_host
 from tritongrad_kernels.capture import Varying, current
 from tritongrad_kernels.elementwise import TRITON_TYPE
@@ -259,7 +259,7 @@ def table(
     )
 
 
-def _upload(values: Sequence[np.ndarray], device: memory.Device) -> list[Array]:
+def _upload(values: Sequence[np.ndarray], device: driver.Device) -> list[Array]:
     """Arrays of the device with these values, each on 16 bytes of one memory, which are written together."""
     starts = [0]
     for v in values:

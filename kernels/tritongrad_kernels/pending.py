@@ -18,10 +18,11 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver, memory
 from tritongrad_kernels.array import Array
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.dtypes import dtype
-from tritongrad_kernels.memory import Device, Memory
+from tritongrad_kernels.memory import Memory
 
 enabled = os.environ.get("TRITONGRAD_FUSION", "1") != "0"
 """Whether anything waits. Off, every operation is a launch of its own, which is good for finding out which one does
@@ -85,7 +86,7 @@ class _Pending:
         return any([getattr(claim(), "waiting", False) for claim in self.claims])
 
     def settle(self, of: Memory) -> None:
-        with memory.lock:
+        with driver.lock:
             claims, self.claims = self.claims, []
             for claim in claims:
                 reader = claim()
@@ -117,7 +118,7 @@ def promise(
 
 def await_(out: Array, work: Work) -> None:
     """Let `work` fill the memory of `out`, which has no bytes, instead of what was to fill it."""
-    with memory.lock:
+    with driver.lock:
         block = out.memory
         work.layout, work.version = (out.dtype, out.shape, out.strides), None
         if noted is not None:
@@ -132,12 +133,12 @@ def await_(out: Array, work: Work) -> None:
             block.settle()
             return
         claim_on(inputs, weakref.ref(block))
-        memory.waiting.add(block)
+        driver.waiting.add(block)
 
 
 def claim_on(arrays: Sequence[Array], claim: Claim) -> None:
     """Withhold these arrays from everybody until what `claim` gives has read them."""
-    with memory.lock:
+    with driver.lock:
         for a in arrays:
             block = a.memory
             if block.pending is None:
@@ -149,7 +150,7 @@ def claim_on(arrays: Sequence[Array], claim: Claim) -> None:
 def reading(arrays: Sequence[Array]) -> Iterator[None]:
     """Inside the block these arrays may be read, although others have yet to read them too."""
     blocks = dict.fromkeys([a.memory for a in arrays])
-    with memory.lock:
+    with driver.lock:
         for block in blocks:
             if block.waiting:
                 fill(block, block.pending.work)
@@ -171,7 +172,7 @@ def fill(block: Memory, work: Work) -> None:
     """Run the work of a memory. If that fails, it can be tried again."""
     pending = block.pending
     outside = not isinstance(block, memory.DryMemory) and memory.in_dry_run()
-    with memory.lock, memory.no_dry_run() if outside else contextlib.nullcontext():
+    with driver.lock, memory.no_dry_run() if outside else contextlib.nullcontext():
         pending.work = block.pending = None  # from here on nobody waits for it
         try:
             with reading(work.inputs):
@@ -195,7 +196,7 @@ def _filled(block: Memory, pending: _Pending, work: Work) -> None:
 
 def give(block: Memory, result: Array) -> None:
     """Fill a waiting memory with what another work computed along with its own."""
-    with memory.lock:
+    with driver.lock:
         pending = block.pending
         block.adopt(result.memory)
         _filled(block, pending, pending.work)

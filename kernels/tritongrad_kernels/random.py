@@ -15,10 +15,10 @@ import triton.language as tl
 
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import Array, empty, footprint
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.elementwise import cast, contiguous, map
 from tritongrad_kernels.launch import cdiv, launch, tile
-from tritongrad_kernels.memory import Device
 
 
 @triton.jit

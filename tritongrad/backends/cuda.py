@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 from tritongrad.backends.fp32 import Precision, get_float32_matmul_precision, require_bool, set_float32_matmul_precision
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 
 class _Products(Precision):
@@ -36,7 +36,7 @@ matmul = _Products("products")
 
 def is_built() -> bool:
     """Whether a GPU is used here."""
-    return memory.DEFAULT_DEVICE.type == "cuda"
+    return driver.DEFAULT_DEVICE.type == "cuda"
 
 
 # -------------------------------------------------------------------------------- attention: one kernel, all switches

@@ -11,7 +11,7 @@ import sys
 import types
 from collections.abc import Iterator
 
-from tritongrad_kernels import memory, pending
+from tritongrad_kernels import driver, pending
 
 
 class _Fusion(types.ModuleType):
@@ -22,7 +22,7 @@ class _Fusion(types.ModuleType):
 
     @enabled.setter
     def enabled(self, value: bool) -> None:
-        memory.settle()
+        driver.settle()
         pending.enabled = bool(value)
 
 

@@ -10,7 +10,7 @@ import platform
 import rich.console
 
 from tritongrad.cli.options import app
-from tritongrad_kernels import INTERPRETED, memory
+from tritongrad_kernels import INTERPRETED, driver
 from tritongrad_kernels.compile.report import SHARED_LIMIT
 
 PACKAGES = ("tritongrad", "torch", "triton", "numpy", "ml_dtypes", "safetensors")
@@ -32,8 +32,8 @@ def device() -> str:
     """The GPU kernels run on, or what they run on instead."""
     if INTERPRETED:
         return f"CPU ({os.cpu_count()} cores): kernels run in Triton's interpreter"
-    major, minor = memory.gpu_capability()
-    return f"{memory.gpu_name()} (sm_{major}{minor}), {memory.gpu_count()} in all"
+    major, minor = driver.gpu_capability()
+    return f"{driver.gpu_name()} (sm_{major}{minor}), {driver.gpu_count()} in all"
 
 
 def _installed(package: str) -> bool:

@@ -16,7 +16,7 @@ from tritongrad.autograd import Node, is_grad_enabled
 from tritongrad.compilation.calls import Call, Parts, Place, mapped
 from tritongrad.compilation.guards import Guards
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import elementwise, index, memory
+from tritongrad_kernels import driver, elementwise, index, memory
 from tritongrad_kernels.array import Array, empty, empty_like, places
 from tritongrad_kernels.capture import NoRoom, Recording, Uncapturable, kept
 
@@ -53,7 +53,7 @@ class Captured:
     # ---------------------------------------------------------------------------------------------------- recording
 
     def _record(self, function: Callable, room: int, how: str) -> None:
-        device = self.call.tensors[0].device if self.call.tensors else memory.DEFAULT_DEVICE
+        device = self.call.tensors[0].device if self.call.tensors else driver.DEFAULT_DEVICE
         self._recording = recording = Recording(device, room, how)
         index.settle()  # so that nobody who reads a step count meanwhile has to look at what indices were wrong
         self._inputs = [_input(t) for t in self.call.tensors]

@@ -25,11 +25,11 @@ from tritongrad.autograd import Node
 from tritongrad.generator import Generator
 from tritongrad.optim.fused import FusedOptimizer
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import dtypes, memory
+from tritongrad_kernels import driver, dtypes, memory
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.capture import Uncapturable
 
-PLAIN = (str, bytes, int, float, complex, bool, type(None), dtypes.dtype, memory.Device, slice, range, np.generic)
+PLAIN = (str, bytes, int, float, complex, bool, type(None), dtypes.dtype, driver.Device, slice, range, np.generic)
 CONTAINERS = (dict, list, tuple, set, frozenset, deque, MethodType)
 _OPAQUE = (*PLAIN, ModuleType, BuiltinFunctionType, CodeType, Generator, Node, Array, memory.Memory, weakref.ref)
 _CHECKED = 1 << 20  # bytes of a numpy array that are looked at

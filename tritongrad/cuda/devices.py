@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import dtypes, memory
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels import driver, dtypes, memory
+from tritongrad_kernels.driver import Device
 
 DTYPES = (
     dtypes.bool_, dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64, dtypes.float16, dtypes.bfloat16,
@@ -16,7 +16,7 @@ DTYPES = (
 
 def is_available() -> bool:
     """Whether kernels run on a GPU here."""
-    return memory.DEFAULT_DEVICE.type == "cuda"
+    return driver.DEFAULT_DEVICE.type == "cuda"
 
 
 def is_initialized() -> bool:
@@ -31,7 +31,7 @@ def init() -> None:
 
 def device_count() -> int:
     """How many GPUs there are."""
-    return memory.gpu_count() if is_available() else 0
+    return driver.gpu_count() if is_available() else 0
 
 
 def number(device: Any) -> int:
@@ -42,7 +42,7 @@ def number(device: Any) -> int:
     if not is_available():
         raise RuntimeError("cuda: there is no GPU here; ask torch.cuda.is_available() first")
     if device is None:
-        return memory.DEFAULT_DEVICE.index or 0
+        return driver.DEFAULT_DEVICE.index or 0
     named = Device(device)
     if named.type != "cuda":
         raise ValueError(f"Expected a cuda device, but got: {named}")
@@ -85,17 +85,17 @@ class device_of(device):
 
 
 def get_device_name(device: Any = None) -> str:
-    return memory.gpu_name(number(device))
+    return driver.gpu_name(number(device))
 
 
 def get_device_capability(device: Any = None) -> tuple[int, int]:
     """(major, minor) of the architecture."""
-    return memory.gpu_capability(number(device))
+    return driver.gpu_capability(number(device))
 
 
 def get_device_properties(device: Any = None) -> Any:
     """name, major, minor, total_memory, multi_processor_count and what else the driver says."""
-    return memory.gpu_properties(number(device))
+    return driver.gpu_properties(number(device))
 
 
 def can_device_access_peer(device: Any, peer_device: Any) -> bool:
@@ -105,7 +105,7 @@ def can_device_access_peer(device: Any, peer_device: Any) -> bool:
 
 def get_arch_list() -> list[str]:
     """The architectures there is code for: kernels are compiled for the GPU that is there."""
-    return [f"sm_{major}{minor}" for major, minor in map(memory.gpu_capability, range(device_count()))]
+    return [f"sm_{major}{minor}" for major, minor in map(driver.gpu_capability, range(device_count()))]
 
 
 def is_bf16_supported(including_emulation: bool = True) -> bool:
@@ -120,7 +120,7 @@ def is_tf32_supported() -> bool:
 
 def synchronize(device: Any = None) -> None:
     """Wait for everything launched so far."""
-    memory.synchronize()
+    driver.synchronize()
 
 
 def ipc_collect() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tritongrad.cuda.devices import is_available, number
-from tritongrad_kernels import memory
-from tritongrad_kernels.memory import OutOfMemoryError as OutOfMemoryError
+from tritongrad_kernels import driver
+from tritongrad_kernels.driver import OutOfMemoryError as OutOfMemoryError
 
 
 def memory_stats(device: Any = None) -> dict[str, Any]:
     """Figures of the allocator by torch's names, like "allocated_bytes.all.peak"; none without a GPU."""
-    return memory.figures(number(device)) if is_available() else {}
+    return driver.figures(number(device)) if is_available() else {}
 
 
 def _figure(name: str, device: Any) -> int:
@@ -47,7 +47,7 @@ memory_cached, max_memory_cached = memory_reserved, max_memory_reserved
 
 def reset_peak_memory_stats(device: Any = None) -> None:
     """From now on, peaks are those from now on."""
-    memory.reset_peak_bytes()
+    driver.reset_peak_bytes()
 
 
 reset_max_memory_allocated = reset_max_memory_cached = reset_peak_memory_stats
@@ -59,7 +59,7 @@ def reset_accumulated_memory_stats(device: Any = None) -> None:
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:
     """(free, all) bytes of the GPU."""
-    return memory.gpu_memory(number(device))
+    return driver.gpu_memory(number(device))
 
 
 def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
@@ -80,7 +80,7 @@ def _mebibytes(count: int) -> str:
 
 def empty_cache() -> None:
     """Give memory kept for reuse back to the driver."""
-    memory.empty_cache()
+    driver.empty_cache()
 
 
 def set_per_process_memory_fraction(fraction: float, device: Any = None) -> None:

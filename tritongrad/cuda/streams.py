@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from tritongrad.cuda.devices import device as using, is_available, number
-from tritongrad_kernels import memory
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels import driver
+from tritongrad_kernels.driver import Device
 
 
 class Event:
@@ -21,12 +21,12 @@ class Event:
         if interprocess:
             raise NotImplementedError("Event: events shared between processes are not offered")
         self._timing = enable_timing
-        self._mark = memory.new_event(enable_timing, blocking) if is_available() else None
+        self._mark = driver.new_event(enable_timing, blocking) if is_available() else None
         self._time: float | None = None
 
     def record(self, stream: Stream | None = None) -> None:
         """Set the mark behind what has been launched in the stream, or in the one in use."""
-        memory.settle()
+        driver.settle()
         if self._mark is not None:
             self._mark.record((stream or current_stream())._queue)
         self._time = time.perf_counter()
@@ -67,7 +67,7 @@ class Stream:
 
     def __init__(self, device: Any = None, priority: int = 0, *, _queue: Any = None) -> None:
         self._index = number(device) if is_available() else 0
-        self._queue = _queue if _queue is not None or not is_available() else memory.new_stream(self._index, priority)
+        self._queue = _queue if _queue is not None or not is_available() else driver.new_stream(self._index, priority)
         self._priority = priority
 
     @property
@@ -131,18 +131,18 @@ class Stream:
 
 def current_stream(device: Any = None) -> Stream:
     """The stream that launches go to."""
-    return Stream(device, _queue=memory.current_stream(number(device)) if is_available() else None)
+    return Stream(device, _queue=driver.current_stream(number(device)) if is_available() else None)
 
 
 def default_stream(device: Any = None) -> Stream:
     """The stream that launches go to where no other is chosen."""
-    return Stream(device, _queue=memory.current_stream(number(device), default=True) if is_available() else None)
+    return Stream(device, _queue=driver.current_stream(number(device), default=True) if is_available() else None)
 
 
 def set_stream(stream: Stream | None) -> None:
     """Send launches to a stream; None changes nothing."""
     if stream is not None and stream._queue is not None:
-        memory.use_stream(stream._queue)
+        driver.use_stream(stream._queue)
 
 
 class stream:

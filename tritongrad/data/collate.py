@@ -16,7 +16,7 @@ import numpy as np
 from tritongrad.tensor import Tensor, get_default_dtype
 from tritongrad_kernels import dtypes
 from tritongrad_kernels.array import from_host
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels.driver import Device
 
 FunctionMap = dict[Any, Callable[..., Any]]
 

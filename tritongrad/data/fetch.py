@@ -16,7 +16,7 @@ from tritongrad.data.collate import collate_arrays, convert_arrays, to_tensors, 
 from tritongrad.data.dataset import Dataset, IterableDataset, batch_fetcher, fetch_items
 from tritongrad.random import default_generator
 from tritongrad.tensor import Tensor
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels.driver import Device
 
 Place = Literal["here", "process", "thread"]  # where a batch is made
 

@@ -22,7 +22,7 @@ from tritongrad.data.sampler import BatchSampler, RandomSampler, Sampler, Sequen
 from tritongrad.random import Generator, default_generator
 from tritongrad.tensor import Tensor
 from tritongrad_kernels.array import from_host
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels.driver import Device
 
 T = TypeVar("T", covariant=True)
 

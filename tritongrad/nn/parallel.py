@@ -8,8 +8,8 @@ from typing import Any
 
 from tritongrad.nn.module import Module
 from tritongrad.tensor import Tensor
-from tritongrad_kernels import memory
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels import driver
+from tritongrad_kernels.driver import Device
 
 
 def _index(device: Any) -> int:
@@ -32,13 +32,13 @@ class DataParallel(Module):
         super().__init__()
         self.module, self.dim = module, dim
         self.device_ids: list[int] = []
-        if memory.DEFAULT_DEVICE.type != "cuda":
+        if driver.DEFAULT_DEVICE.type != "cuda":
             return
-        if device_ids is None and memory.gpu_count() > 1:
+        if device_ids is None and driver.gpu_count() > 1:
             warnings.warn(
-                f"DataParallel: one of {memory.gpu_count()} GPUs does the work; several are not supported", stacklevel=2
+                f"DataParallel: one of {driver.gpu_count()} GPUs does the work; several are not supported", stacklevel=2
             )
-        self.device_ids = [memory.DEFAULT_DEVICE.index or 0] if device_ids is None else [_index(d) for d in device_ids]
+        self.device_ids = [driver.DEFAULT_DEVICE.index or 0] if device_ids is None else [_index(d) for d in device_ids]
         if len(self.device_ids) > 1:
             raise RuntimeError(
                 f"DataParallel: several devices are not supported, got device_ids {self.device_ids}; name one of them"

@@ -7,6 +7,7 @@ from typing import Any
 from tritongrad.tensor import Tensor, as_device, duplicate, record, to_device
 from tritongrad_kernels import dtypes, elementwise
 from tritongrad_kernels.array import Array, empty
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.formats import (
     contiguous_format,
     memory_format,
@@ -15,7 +16,6 @@ from tritongrad_kernels.formats import (
     strides_in,
     suggested,
 )
-from tritongrad_kernels.memory import Device
 
 
 def clone(input: Tensor, *, memory_format: memory_format = preserve_format) -> Tensor:

@@ -18,8 +18,8 @@ from tritongrad.ops.views import movedim
 from tritongrad.tensor import Tensor, record
 from tritongrad_kernels import elementwise, gather as kernel
 from tritongrad_kernels.array import Array, empty, from_host
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.gather import Keys
-from tritongrad_kernels.memory import Device
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from tritongrad.ops.operands import into
 from tritongrad.tensor import Tensor, as_device, get_default_dtype
 from tritongrad_kernels import dtypes, elementwise
 from tritongrad_kernels.array import Array, contiguous_strides, resized
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.formats import layout, require_strided
-from tritongrad_kernels.memory import Device
 
 
 def extents(name: str, size: tuple[Any, ...], keyword: Any = None) -> tuple[int, ...]:

@@ -15,9 +15,9 @@ from tritongrad.ops.views import expand, permute, reshape
 from tritongrad.tensor import Tensor, as_device, get_default_dtype
 from tritongrad_kernels import dtypes, elementwise, formulas, transcendental
 from tritongrad_kernels.array import Array, contiguous_strides, from_host
+from tritongrad_kernels.driver import Device
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.formats import layout, require_strided
-from tritongrad_kernels.memory import Device
 
 
 def _number(value: Any) -> Any:

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import tritongrad_kernels
 from tritongrad.autograd import observation
 from tritongrad.profiler.attribution import Notes, Origin, Scope, gradient_name, launched, locate
-from tritongrad_kernels import launch, memory, pending
+from tritongrad_kernels import driver, launch, memory, pending
 from tritongrad_kernels.array import Array
+from tritongrad_kernels.driver import Device, Stamp
 from tritongrad_kernels.launch import Launch
-from tritongrad_kernels.memory import Device, Memory, Stamp
+from tritongrad_kernels.memory import Memory
 
 now = time.perf_counter_ns
 
@@ -150,7 +151,7 @@ class Recorder:
     def install(self) -> None:
         """Listen from now on."""
         self._base()
-        with memory.lock:  # no thread is in the middle of a launch
+        with driver.lock:  # no thread is in the middle of a launch
             self._around, launch.around = launch.around, self.supervise
             launch.listen(self)
             launch.graphs = self.replaying
@@ -167,7 +168,7 @@ class Recorder:
 
     def remove(self) -> None:
         """Listen no longer."""
-        with memory.lock:
+        with driver.lock:
             launch.unlisten(self)
             if launch.around == self.supervise:  # else somebody has come after, who calls this one
                 launch.around = self._around
@@ -251,7 +252,7 @@ class Recorder:
         if one is None or one.told is not told or observation.observer is not self:
             yield
             return
-        first = memory.stamp() if self._timed else None
+        first = driver.stamp() if self._timed else None
         one.start = now()
         try:
             yield
@@ -260,15 +261,15 @@ class Recorder:
         if first is None:
             one.ran = one.end - one.start if tritongrad_kernels.INTERPRETED else 0
             return
-        last = memory.stamp()
+        last = driver.stamp()
         one.stamps = None if last is None else (first, last)
         if first.device not in self._bases:
             self._bases[first.device] = first, one.start
 
     def _base(self) -> None:
         """A moment of the GPU that is one of the host's, too: nothing runs there."""
-        memory.synchronize()
-        stamp = memory.stamp()
+        driver.synchronize()
+        stamp = driver.stamp()
         if stamp is not None:
             self._bases[stamp.device] = stamp, now()
 

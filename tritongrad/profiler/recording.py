@@ -15,7 +15,7 @@ from tritongrad.gpus import GPU
 from tritongrad.plan import PlannedLaunch, planned
 from tritongrad.profiler.attribution import Origin
 from tritongrad.profiler.recorder import Recorder, Span, Started, Taken, Wishes, now
-from tritongrad_kernels import memory
+from tritongrad_kernels import driver
 
 _lock = threading.RLock()
 _current: Recorder | None = None
@@ -35,7 +35,7 @@ class Recording:
         global _current
         self.wishes, self.gpu, self.metadata = wishes, gpu, metadata
         with _lock:
-            memory.synchronize()
+            driver.synchronize()
             if _current is None:
                 _current = Recorder()
                 _current.install()
@@ -43,7 +43,7 @@ class Recording:
             recorder.join(wishes)
             self._first = len(recorder.launches), len(recorder.spans), len(recorder.taken)
         self.started = self.ended = now()
-        self.device = memory.gpu_name(memory.DEFAULT_DEVICE.index or 0) if _on_gpu() else ""
+        self.device = driver.gpu_name(driver.DEFAULT_DEVICE.index or 0) if _on_gpu() else ""
 
     def end(self, failed: bool) -> None:
         """Stop writing down. After a failure, what fails again is left as it is."""
@@ -53,7 +53,7 @@ class Recording:
         with _lock:
             try:
                 with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
-                    memory.synchronize()
+                    driver.synchronize()
                 self.ended = now()
                 self.launches: list[Started] = recorder.launches[first:]
                 with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
@@ -180,12 +180,12 @@ def card(wanted: GPU | str | None, default: str) -> GPU | None:
         return gpus.of_arch(wanted) if wanted.startswith("sm_") else gpus.named(wanted)
     if not _on_gpu():
         return gpus.named(default)
-    name = memory.gpu_name(memory.DEFAULT_DEVICE.index or 0)
+    name = driver.gpu_name(driver.DEFAULT_DEVICE.index or 0)
     return next((gpu for known, gpu in gpus.GPUS.items() if re.search(rf"\b{known}\b", name)), None)
 
 
 def _on_gpu() -> bool:
-    return memory.DEFAULT_DEVICE.type == "cuda"
+    return driver.DEFAULT_DEVICE.type == "cuda"
 
 
 def _article(name: str) -> str:

@@ -20,7 +20,7 @@ from tritongrad.tensor import Tensor
 from tritongrad.training.config import Config
 from tritongrad.training.sources import source
 from tritongrad.training.step import NETWORKS, OPTIMIZERS
-from tritongrad_kernels import dtypes, memory
+from tritongrad_kernels import driver, dtypes
 
 HALVES = {"bf16": dtypes.bfloat16, "fp16": dtypes.float16}
 
@@ -62,7 +62,7 @@ class Run:
         if len(train) < config.batch_size:
             raise ValueError(f"batch_size {config.batch_size} is more than the {len(train)} training images")
         self.classes = data.classes
-        self.device = memory.DEFAULT_DEVICE
+        self.device = driver.DEFAULT_DEVICE
         self.loader: DataLoader[Any] = DataLoader(
             train, config.batch_size, shuffle=True, drop_last=True, num_workers=config.workers, pin_memory=True,
             persistent_workers=config.workers > 0,

@@ -19,7 +19,7 @@ from tritongrad.data.sampler import host_random
 from tritongrad.random import default_generator
 from tritongrad.tensor import Tensor
 from tritongrad_kernels.array import from_host
-from tritongrad_kernels.memory import Device
+from tritongrad_kernels.driver import Device
 
 
 class InterpolationMode(Enum):
