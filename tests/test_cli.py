@@ -95,7 +95,7 @@ def _python(code: str) -> subprocess.CompletedProcess:
 def test_the_command_as_a_process() -> None:
     done = _python(f"import sys; sys.argv[1:] = {[*SMALL, '--json']}; from tritongrad.cli import main; main()")
     assert done.returncode == 0 and not done.stderr
-    assert json.loads(done.stdout)["launches"] > 100
+    assert json.loads(done.stdout)["launches"] > 60  # of ResNet-18, joined
 
 
 def test_a_missing_extra_is_one_line() -> None:

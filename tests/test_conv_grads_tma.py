@@ -37,8 +37,8 @@ CASES = [
 
 def beside(dy: Array, x: Array, w: Sequence[int], geometry: Sequence[Any], prologue: Prologue | None = None) -> Beside:
     """The weight gradient, to go along."""
-    job = convolution.weight_job(dy, x, w, *geometry, prologue=prologue)
-    assert job is not None
+    job = convolution.weight_slabs_or_job(dy, x, w, *geometry, image=None, prologue=prologue, wait=True)
+    assert isinstance(job, convolution.Job)
     kind, shape, strides = convolution.slabs_of(job.slabs, w, dy.dtype)
     return Beside(job, lambda: empty(shape, kind, dy.device, strides))
 

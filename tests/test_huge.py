@@ -147,12 +147,15 @@ CASES: dict[str, tuple[Callable, Callable[[int], list[tuple[int, ...]]]]] = {
     "interpolate": (
         lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear"), lambda n: [(n // 2048 + 2, 8, 16, 16)],
     ),
-    "conv2d": (lambda x, w: F.conv2d(x, w, padding=1), lambda n: [(n // 2048 + 2, 8, 16, 16), (16, 8, 3, 3)]),
+    # One of 42 slabs of its weight gradient has every 42nd box of 64 pixels: so that the last one has the last.
+    "conv2d": (
+        lambda x, w: F.conv2d(x, w, padding=1), lambda n: [((n // 2048 + 20) // 21 * 21 or 2, 8, 16, 16), (16, 8, 3, 3)],
+    ),
     "conv2d of one channel": (
         lambda x, w: F.conv2d(x, w, stride=2), lambda n: [(n // 256 + 2, 1, 16, 16), (2, 1, 4, 4)],
     ),
-    # A program takes every 264th tile of 128 pixels: with as many, the last one has the last.
-    "conv2d of 1 x 1 images": (F.conv2d, lambda n: [(-(-n // 16 // 33792) * 33792 - 3, 16, 1, 1), (16, 16, 1, 1)]),
+    # A program takes every 264th tile of 128 pixels, or every 128th of 64: with as many, the last one has the last.
+    "conv2d of 1 x 1 images": (F.conv2d, lambda n: [(-(-n // 16 // 270336) * 270336 - 3, 16, 1, 1), (16, 16, 1, 1)]),
     "conv2d, depthwise": (
         lambda x, w: F.conv2d(x, w, padding=1, groups=8), lambda n: [(n // 2048 + 2, 8, 16, 16), (8, 1, 2, 2)],
     ),

@@ -109,16 +109,9 @@ def conv2d_weight_slabs(
     Where one slab is all there is, the gradient itself, as `conv2d_weight_grad` gives it: 4 axes and not 5.
     `image` is a `conv_stem.stem_image` of x, where there is one already; `prologue` the norm x goes through first.
     """
-    works = weight_works(dy, x, weight_shape, stride, padding, dilation, groups, image, prologue)
-    kind, shape, strides = slabs_of(sum(work.slabs for work in works), weight_shape, dy.dtype)
-    out, first = empty(shape, kind, dy.device, strides), 0
-    if out.ndim == 4:
-        works[0].run(out)
-        return out
-    for work in works:
-        work.run(out.slice(0, first, first + work.slabs))
-        first += work.slabs
-    return out
+    return run_works(
+        weight_works(dy, x, weight_shape, stride, padding, dilation, groups, image, prologue), dy, weight_shape
+    )
 
 
 def weight_works(
@@ -132,7 +125,7 @@ def weight_works(
     image: Array | None = None,
     prologue: Prologue | None = None,
 ) -> list[Work]:
-    """How `conv2d_weight_slabs` computes the slabs: some each."""
+    """How `conv2d_weight_slabs` computes them: some slabs each."""
     dy = in_channels_last(dy)
     assert prologue is None or takes_prologue(weight_shape, x.dtype, padding, groups)
     if prologue is None and conv_stem.suits(x, weight_shape, dy.dtype, stride, padding, dilation, groups):
@@ -141,6 +134,19 @@ def weight_works(
             return [stem]
     window = (weight_shape[2], weight_shape[3])
     return _works(dy, x, window, stride, padding, dilation, groups, prologue)
+
+
+def run_works(works: Sequence[Work], dy: Array, weight_shape: Sequence[int]) -> Array:
+    """The slabs, or the gradient, that works give."""
+    kind, shape, strides = slabs_of(sum(work.slabs for work in works), weight_shape, dy.dtype)
+    out, first = empty(shape, kind, dy.device, strides), 0
+    if out.ndim == 4:
+        works[0].run(out)
+        return out
+    for work in works:
+        work.run(out.slice(0, first, first + work.slabs))
+        first += work.slabs
+    return out
 
 
 def slabs_of(slabs: int, weight_shape: Sequence[int], kind: dtype) -> tuple[dtype, tuple[int, ...], tuple[int, ...]]:

@@ -139,7 +139,7 @@ class Work:
 
     slabs   how many there are
     run     run(out) stores slabs [slabs,O,R,S,C], or, of one, the weight's gradient
-    job     what that launches, if it is of this module
+    job     what that launches, if another launch can do it, too
     """
 
     slabs: int
@@ -225,4 +225,4 @@ def work_as_seen(
         slabs,
         2 * dy.size * (seen.channels * taps - seen.zeros),
     )
-    return Work(slabs, job.run, job)
+    return Work(slabs, job.run, job if piece is None else None)

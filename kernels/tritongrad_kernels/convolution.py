@@ -14,7 +14,7 @@ from tritongrad_kernels import conv, conv3d, conv_stem, conv_weight_grad, depthw
 from tritongrad_kernels.array import Array
 from tritongrad_kernels.conv_grads_tma import Beside as Beside
 from tritongrad_kernels.conv_input_grad import conv2d_input_grad, conv2d_input_grad_with, runs_epilogue
-from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad, conv2d_weight_slabs, slabs_of as slabs_of
+from tritongrad_kernels.conv_weight_grad import conv2d_weight_grad, slabs_of as slabs_of
 from tritongrad_kernels.conv_weight_grad_tma import Job as Job
 from tritongrad_kernels.dtypes import dtype
 from tritongrad_kernels.epilogue import Epilogue, Through
@@ -199,15 +199,13 @@ def weight_slabs(
     Slabs have an axis more than the weight, and each the memory order of the gradient: for `slabs.sum_slabs`.
     With a `prologue`, of convolutions that have one (`takes_prologue`), it is of the norm of x, to the bit.
     """
-    if depthwise.fits(weight_shape, groups) or x.ndim == 5:
-        return weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)
-    s, p, d = _geometry(4, stride, padding, dilation)
-    lifted = _lifted(dy, 4), _lifted(x, 4), _lifted_shape(weight_shape, 4)
-    found = conv2d_weight_slabs(*lifted, s, p, d, groups, image, prologue)
-    return _dropped(found, x.ndim + found.ndim - 4)
+    given = dy, x, weight_shape, stride, padding, dilation, groups
+    found = weight_slabs_or_job(*given, image=image, prologue=prologue, wait=False)
+    assert isinstance(found, Array)
+    return found
 
 
-def weight_job(
+def weight_slabs_or_job(
     dy: Array,
     x: Array,
     weight_shape: Sequence[int],
@@ -216,19 +214,23 @@ def weight_job(
     dilation: Sequence[int],
     groups: int,
     *,
-    prologue: Prologue | None = None,
-) -> Job | None:
-    """The one launch that `weight_slabs` makes of images, before it is made; None where it is none that can be joined.
+    image: Array | None,
+    prologue: Prologue | None,
+    wait: bool,
+) -> Array | Job:
+    """`weight_slabs`; or, if it may `wait`, the one launch that stores them where that can be joined with another.
 
-    What it stores is described by `slabs_of`.
+    What that stores is described by `slabs_of`.
     """
-    if depthwise.fits(weight_shape, groups) or x.ndim != 4:
-        return None
+    if depthwise.fits(weight_shape, groups) or x.ndim == 5:
+        return weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)
     s, p, d = _geometry(4, stride, padding, dilation)
-    if prologue is None and conv_stem.suits(x, weight_shape, dy.dtype, s, p, d, groups):
-        return None
-    works = conv_weight_grad.weight_works(dy, x, weight_shape, s, p, d, groups, None, prologue)
-    return works[0].job if len(works) == 1 else None
+    lifted, shape = (_lifted(dy, 4), _lifted(x, 4)), _lifted_shape(weight_shape, 4)
+    works = conv_weight_grad.weight_works(*lifted, shape, s, p, d, groups, image, prologue)
+    if wait and x.ndim == 4 and len(works) == 1 and works[0].job is not None:
+        return works[0].job
+    found = conv_weight_grad.run_works(works, lifted[0], shape)
+    return _dropped(found, x.ndim + found.ndim - 4)
 
 
 def _chosen(

@@ -282,14 +282,13 @@ def weight_grad(dy: Array, x: Array, weight_shape: Sequence[int], *geometry: Any
         other = _input_grad_of(dy, tuple(weight_shape), geometry)
         with reading(reads):
             prologue = None if site is None else prologue_of(site, relu)
-            job = None
-            if other is not None:
-                job = convolution.weight_job(dy, source, weight_shape, *geometry, prologue=prologue)
-            if job is None:
-                found = convolution.weight_slabs(dy, source, weight_shape, *geometry, image=image, prologue=prologue)
-        if job is not None and other is not None:
-            kind, shape, strides = convolution.slabs_of(job.slabs, weight_shape, dy.dtype)
-            found = promise(WeightGrad(job, reads), kind, shape, strides)
+            found = convolution.weight_slabs_or_job(
+                dy, source, weight_shape, *geometry, image=image, prologue=prologue, wait=other is not None
+            )
+        if not isinstance(found, Array):
+            kind, shape, strides = convolution.slabs_of(found.slabs, weight_shape, dy.dtype)
+            found = promise(WeightGrad(found, reads), kind, shape, strides)
+            assert other is not None
             other.beside = weakref.ref(found.memory)
         if found.ndim == len(weight_shape):
             return found
