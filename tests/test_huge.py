@@ -149,7 +149,8 @@ CASES: dict[str, tuple[Callable, Callable[[int], list[tuple[int, ...]]]]] = {
     ),
     # One of 42 slabs of its weight gradient has every 42nd box of 64 pixels: so that the last one has the last.
     "conv2d": (
-        lambda x, w: F.conv2d(x, w, padding=1), lambda n: [((n // 2048 + 20) // 21 * 21 or 2, 8, 16, 16), (16, 8, 3, 3)],
+        lambda x, w: F.conv2d(x, w, padding=1),
+        lambda n: [((n // 2048 + 20) // 21 * 21 or 2, 8, 16, 16), (16, 8, 3, 3)],
     ),
     "conv2d of one channel": (
         lambda x, w: F.conv2d(x, w, stride=2), lambda n: [(n // 256 + 2, 1, 16, 16), (2, 1, 4, 4)],
