@@ -170,19 +170,28 @@ def test_gradients_of_a_convolution_that_are_asked_for_one_at_a_time() -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_weight_gradient_beside_holds_no_memory_longer() -> None:
-    """What it reads is free as soon as the input's gradient is there, also if the two do not join."""
-    narrow = nn.Conv2d(64, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 128, 1, bias=False)
-    net = nn.Sequential(*narrow).bfloat16()
-    with launch.column("sm_90"):
-        y = net[3](net[0](tg.tensor(randn(2, 64, 5, 5)).bfloat16().requires_grad_()))
-        blocks = [weakref.ref(y.array.memory)]
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_weight_gradient_beside_holds_no_memory_longer(joins: bool) -> None:
+    """What it reads is free as soon as the input's gradient is there, also if the two do not join, as of programs with
+    unequal numbers of warps."""
+    net = nn.Sequential(nn.Conv2d(64, 64, 1, bias=False), nn.Conv2d(64, 128, 1, bias=False)).bfloat16()
+    x = tg.tensor(randn(2, 64, 5, 5)).bfloat16().requires_grad_()
+    warps = {} if joins else {"conv2d_weight_grad_tma_narrow": {"num_warps": 8}}
+    with launch.column("sm_90"), launch.tiles(**warps):
+        hidden = net[0](x)
+        y = net[1](hidden)
         dy = tg.ones_like(y)
-        y.backward(dy)
-        blocks.append(weakref.ref(dy.array.memory))
-        del y, dy
-        net[0].weight.grad.float()
-    assert [block() for block in blocks] == [None, None]
+        held = weakref.ref(hidden.array.memory)
+        with launch.recording() as log:
+            dx, *weights = tg.autograd.grad(y, [x, net[0].weight, net[1].weight], dy)
+            del hidden, y, dy
+            dx.float()
+            assert held() is None, "no weight's gradient has been read"
+            early = len(log)
+            del weights
+    kernels = collections.Counter(one.kernel for one in log[:early] if one.kernel.startswith("_conv2d"))
+    apart = {"_conv2d_input_grad_tma": 2, "_conv2d_weight_grad_tma": 2}
+    assert kernels == ({"_conv2d_grads_tma": 2} if joins else apart)
 
 
 def squared(net: nn.Module, dtype: Any = tg.float32, change: Callable[[Any, Any], Any] | None = None) -> dict:
